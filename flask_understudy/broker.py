@@ -1,0 +1,341 @@
+"""The Dramatiq broker in front of the ledger: `enqueue` is the only way in, for sends, pipelines and retries alike."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import dramatiq
+from dramatiq.broker import Broker, Consumer
+from dramatiq.errors import ActorNotFound
+from dramatiq.middleware import Middleware
+from dramatiq.results import Results
+from flask import current_app, g, has_app_context, has_request_context, request
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from . import joining, signals
+from .claims import ClaimedMessage, finishing
+from .consumer import Capacity, LedgerConsumer
+from .context import Principal, acting, running_job
+from .errors import BrokerUnavailable, InvalidJob, NotInitialised, TransportError
+from .ledger import Job, transitions
+from .ledger.statements import run
+from .ledger.transitions import Due, NewJob
+from .redaction import redacted_arguments
+from .results import LedgerResults
+from .signals import JobNotice
+from .state import KEY, State
+from .submission import new_job
+from .worker import WorkerProcess
+
+logger = logging.getLogger("flask_understudy")
+
+TWIN = """
+SELECT id FROM understudy_jobs
+WHERE tenant = :tenant AND dedup_key = :key AND state IN ('delayed', 'waiting', 'active')"""
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredSchedule:
+    """A schedule as the code declares it.
+
+    Attributes:
+        name: Unique name.
+        actor: The actor that is sent.
+        expression: Cron or `every …`.
+        timezone: IANA name; None = the configured one.
+        args: Positional arguments.
+        kwargs: Keyword arguments.
+    """
+
+    name: str
+    actor: str
+    expression: str
+    timezone: str | None = None
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+
+#: The jobs that are new, each with when it is due (ms since 1970); and the live twin's id of each that met one.
+Stored = tuple[list[tuple[NewJob, int]], dict[str, str]]
+
+
+class LedgerBroker(Broker):
+    """Writes jobs into the ledger and lets workers claim them from there.
+
+    Args:
+        middleware: The ordered stack; see `flask_understudy.middleware`.
+    """
+
+    def __init__(self, middleware: list[Middleware]) -> None:
+        super().__init__(middleware=middleware)
+        self.add_middleware(Results(backend=LedgerResults(self), store_results=True))
+        self._state: State | None = None
+        self.worker: WorkerProcess | None = None
+        self.worker_kind = "worker"
+        self.schedules: list[DeclaredSchedule] = []
+        self.capacity: Capacity | None = None
+
+    # -- whose ledger ----------------------------------------------------------------------------------------------
+
+    def bind(self, state: State) -> None:
+        """Serve an application; outside of an application context the one bound last is meant."""
+        self._state = state
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether an application was bound."""
+        return self._state is not None
+
+    @property
+    def state(self) -> State:
+        """The state of the current application, else of the one bound last.
+
+        Raises:
+            NotInitialised: No application was bound.
+        """
+        if has_app_context():
+            state = current_app.extensions.get(KEY)
+            if isinstance(state, State) and state.broker is self:
+                return state
+        if self._state is None:
+            raise NotInitialised("No Flask application serves this job. Did you forget jobs.init_app(app)?")
+        return self._state
+
+    # -- declarations ----------------------------------------------------------------------------------------------
+
+    def declare_queue(self, queue_name: str) -> None:
+        """Declare a queue; there are no delay queues, as delayed jobs wait in the ledger."""
+        if queue_name not in self.queues:
+            self.emit_before("declare_queue", queue_name)
+            self.queues[queue_name] = None
+            self.emit_after("declare_queue", queue_name)
+
+    def get_actor(self, actor_name: str) -> dramatiq.Actor[Any, Any]:
+        """Return an actor by name; `/` and `:` are the same in a name (C10).
+
+        Raises:
+            ActorNotFound: No actor has the name.
+        """
+        for name in (actor_name, actor_name.replace("/", ":"), actor_name.replace(":", "/")):
+            if name in self.actors:
+                return self.actors[name]
+        raise ActorNotFound(actor_name)
+
+    # -- sending ---------------------------------------------------------------------------------------------------
+
+    def enqueue(self, message: dramatiq.Message[Any], *, delay: int | None = None) -> dramatiq.Message[Any]:
+        """Accept a message as a job; or, in a hook after an actor, as part of that job's end.
+
+        Args:
+            message: The message; its id becomes the job's.
+            delay: ms until it may run.
+
+        Returns:
+            The message; with a dedup key that a live job holds, that job's message.
+
+        Raises:
+            InvalidJob: It cannot be accepted as given; nothing was stored.
+            BrokerUnavailable: Its fallback is `fail` and the broker is down.
+            NotInitialised: No application is bound, or the tables are missing.
+        """
+        claim = finishing()
+        if claim is None:
+            return self.enqueue_many([message], delay=delay)[0]
+        if message.message_id == claim.claimed.id:
+            claim.retry(int(delay or 0), claim._exception)
+            return message
+        self.emit_before("enqueue", message, delay)
+        try:
+            claim.follow_ups.append(self._job_of(message, delay))
+        except InvalidJob as problem:
+            claim.give_up("error", problem)
+            raise
+        self.emit_after("enqueue", message, delay)
+        return message
+
+    def enqueue_many(
+        self, messages: Sequence[dramatiq.Message[Any]], *, delay: int | None = None
+    ) -> list[dramatiq.Message[Any]]:
+        """Accept many messages in one statement and one announcement; all of them or none."""
+        if not messages:
+            return []
+        state = self.state
+        for message in messages:
+            self.emit_before("enqueue", message, delay)
+        jobs = [self._job_of(message, delay) for message in messages]
+        if not state.transport.is_up and any(job.fallback == "fail" for job in jobs):
+            raise BrokerUnavailable(
+                "The broker is down and the actor's fallback is 'fail'. Nothing was stored; try again later."
+            )
+        joins = self._joins(state, {message.options.get("transaction") for message in messages})
+        try:
+            accepted, twins = self._store_joined(state, jobs) if joins else self._store_alone(state, jobs)
+        except SQLAlchemyError as problem:
+            raise explained(problem) from problem
+        if not joins:
+            self._committed(state, accepted)
+        for message in messages:
+            self.emit_after("enqueue", message, delay)
+        return [m if m.message_id not in twins else _named(m, twins[m.message_id]) for m in messages]
+
+    def enqueue_within(self, connection: Connection, messages: Sequence[dramatiq.Message[Any]]) -> Callable[[], None]:
+        """Store messages as jobs in a transaction of the caller's.
+
+        Returns:
+            What to call once that transaction is committed.
+        """
+        state = self.state
+        accepted, _ = accept(connection, [self._job_of(message, None) for message in messages])
+        return lambda: self._committed(state, accepted)
+
+    def _job_of(self, message: dramatiq.Message[Any], delay: int | None) -> NewJob:
+        try:
+            actor = self.get_actor(message.actor_name)
+        except ActorNotFound:
+            raise InvalidJob(
+                f"No actor is named {message.actor_name!r}. Declared are: {', '.join(sorted(self.actors)) or 'none'}."
+            ) from None
+        return new_job(message, delay, actor, self.state.config, self._principal(), running_job())
+
+    def _principal(self) -> Principal | None:
+        if (named := acting()) is not None:
+            return named
+        authorizer = self.state.authorizer
+        if authorizer is None or not has_request_context():
+            return None
+        if "understudy_principal" not in g:
+            g.understudy_principal = authorizer(request)
+        principal: Principal | None = g.understudy_principal
+        return principal
+
+    def _joins(self, state: State, wishes: set[Any]) -> bool:
+        wishes.discard(None)
+        if len(wishes) > 1 or not wishes <= {True, False}:
+            raise InvalidJob(f"transaction is {wishes!r}; it takes True or False, the same for all jobs of one call.")
+        if not has_app_context():
+            if True in wishes:
+                raise InvalidJob("transaction=True needs an application context, as it joins db.session.")
+            return False
+        return wishes.pop() if wishes else joining.has_uncommitted_writes(state.db.session())
+
+    def _store_joined(self, state: State, jobs: list[NewJob]) -> Stored:
+        session = state.db.session()
+        connection = session.connection(bind_arguments={"mapper": Job})
+        accepted, twins = accept(connection, jobs)
+        joining.after_commit(session, [job for job, _ in accepted], lambda: self._committed(state, accepted))
+        return accepted, twins
+
+    def _store_alone(self, state: State, jobs: list[NewJob]) -> Stored:
+        with state.database.engine.begin() as connection:
+            return accept(connection, jobs)
+
+    def _committed(self, state: State, accepted: list[tuple[NewJob, int]]) -> None:
+        """The jobs exist: say so, and let somebody run them."""
+        self._tell(state, [job for job, _ in accepted])
+        waiting = [(job, due) for job, due in accepted if job.state == "waiting"]
+        if not waiting:
+            return
+        try:
+            state.transport.announce([Due(job.id, job.queue, job.priority, due) for job, due in waiting])
+        except TransportError as problem:
+            logger.debug("Not announced: %s", problem)
+            urgent = [job for job, _ in waiting if job.fallback == "sync"]
+            if urgent and running_job() is None:
+                state.stand_in.run(urgent)
+
+    def _tell(self, state: State, jobs: Iterable[NewJob]) -> None:
+        if not signals.job_added.receivers:
+            return
+        for job in jobs:
+            message = dramatiq.get_encoder().decode(f'{{"args":{job.args},"kwargs":{job.kwargs}}}'.encode())
+            args, kwargs = redacted_arguments(self.actors.get(job.actor), message["args"], message["kwargs"])
+            notice = JobNotice(
+                id=job.id,
+                queue=job.queue,
+                actor=job.actor,
+                tenant=job.tenant,
+                args=args,
+                kwargs=kwargs,
+            )
+            signals.emit(signals.job_added, state.app, job=notice)
+
+    # -- working ---------------------------------------------------------------------------------------------------
+
+    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 30000) -> Consumer:
+        """Return what yields the jobs of a queue to this process's worker."""
+        if self.worker is None or self.capacity is None:
+            raise NotInitialised("No worker was started in this process; use `dramatiq app.actors`.")
+        return LedgerConsumer(self.worker, self.capacity, queue_name, timeout / 1000)
+
+    def emit_before(self, signal: str, *args: Any, **kwargs: Any) -> None:
+        """Open a job before the first hook; then emit."""
+        if signal == "process_message":
+            args[0].begin()
+        super().emit_before(signal, *args, **kwargs)
+
+    def emit_after(self, signal: str, *args: Any, **kwargs: Any) -> None:
+        """Close a job before the hooks that follow its actor, and make what they enqueue part of its end."""
+        if signal not in {"process_message", "skip_message"}:
+            super().emit_after(signal, *args, **kwargs)
+            return
+        message: ClaimedMessage = args[0]
+        exception = message.ended(kwargs.get("result"), kwargs.get("exception"))
+        if signal == "skip_message" and not message.failed:
+            message.cancel(None)
+        if exception is not None:
+            kwargs = {"exception": exception}
+        with message.hooks():
+            super().emit_after(signal, *args, **kwargs)
+
+    def close(self) -> None:
+        """Give up what this process holds."""
+        if self._state is not None:
+            self._state.transport.close()
+            self._state.database.close()
+
+
+def accept(connection: Connection, jobs: list[NewJob]) -> Stored:
+    """Store jobs in a transaction.
+
+    Returns:
+        The jobs that are new with when they are due (ms since 1970), and for each job that met a live twin the
+        twin's id by the job's own.
+    """
+    accepted: list[tuple[NewJob, int]] = []
+    twins: dict[str, str] = {}
+    missing = jobs
+    while missing:
+        due = transitions.insert(connection, missing)
+        accepted += [(job, due[job.id]) for job in missing if job.id in due]
+        again = []
+        for job in missing:
+            if job.id in due or job.dedup_key is None:
+                continue
+            twin = run(connection, TWIN, tenant=job.tenant, key=job.dedup_key).first()
+            if twin is None:  # it ended in between
+                again.append(job)
+            else:
+                twins[job.id] = twin[0]
+        missing = again
+    return accepted, twins
+
+
+def _named(message: dramatiq.Message[Any], job_id: str) -> dramatiq.Message[Any]:
+    return message._replace(message_id=job_id)
+
+
+def explained(problem: SQLAlchemyError) -> Exception:
+    """Return a clearer exception for a database error where there is one."""
+    text = str(problem.orig if hasattr(problem, "orig") else problem)
+    if "understudy_" in text and ("no such table" in text or "does not exist" in text or "no such column" in text):
+        return NotInitialised(
+            f"The ledger's tables are missing or old ({text.splitlines()[0]}). Run `flask db upgrade`."
+        )
+    return problem
+
+
+__all__ = ["DeclaredSchedule", "LedgerBroker", "accept", "explained"]

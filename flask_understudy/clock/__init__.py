@@ -1,0 +1,117 @@
+"""The clock: what has to happen by itself, done by one leader of all worker processes.
+
+Two leaders at once are harmless: leadership saves work, the rows decide.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from datetime import UTC
+
+from apscheduler.schedulers.background import BackgroundScheduler
+from sqlalchemy.exc import SQLAlchemyError
+
+from ..errors import TransportError
+from ..state import State
+from ..worker import WorkerProcess
+from .announce import announce
+from .lease import ClockLease
+from .prune import prune
+from .rescue import rescue
+from .schedules import declare, fire
+
+logger = logging.getLogger("flask_understudy")
+
+PRUNE_SECONDS = 60.0
+
+
+class Clock:
+    """Takes its turns while it holds the lease.
+
+    Args:
+        state: The application's side of the library.
+        worker: The process it runs in.
+    """
+
+    def __init__(self, state: State, worker: WorkerProcess) -> None:
+        self.state = state
+        self.worker = worker
+        self.lease = ClockLease(state.database, worker.id, state.config.clock_lease_seconds)
+        self._healthy_since: float | None = None
+        self._declared = False
+        self._scheduler = BackgroundScheduler(
+            timezone=UTC,
+            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
+        )
+
+    def start(self) -> None:
+        """Take turns from now on."""
+        seconds = self.state.config.clock_seconds
+        turns: list[tuple[Callable[[], object], float]] = [
+            (self.announce, seconds),
+            (self.rescue, seconds),
+            (self.prune, PRUNE_SECONDS),
+        ]
+        if self.state.config.scheduler_enabled:
+            turns.append((self.fire, min(seconds, self.state.config.scheduler_poll_ms / 1000)))
+        elif self.state.broker.schedules:
+            logger.warning(
+                "%d schedules are declared and SCHEDULER_ENABLED is off: none fires.",
+                len(self.state.broker.schedules),
+            )
+        logging.getLogger("apscheduler").setLevel(logging.WARNING)
+        for turn, every in turns:
+            self._scheduler.add_job(self._turn, "interval", seconds=every, args=[turn], id=turn.__name__)
+        self._scheduler.start()
+
+    def stop(self) -> None:
+        """Take no more turns and let somebody else lead."""
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=False)
+        try:
+            self.lease.release()
+        except SQLAlchemyError as problem:
+            logger.debug("The clock's lease runs out by itself: %s", problem)
+
+    def announce(self) -> None:
+        """T2, T3, T8, T10: see `clock.announce`."""
+        announce(self.state)
+
+    def rescue(self) -> None:
+        """T7: see `clock.rescue`; once the database has answered for so long that live workers could report."""
+        if (
+            self._healthy_since is not None
+            and time.monotonic() - self._healthy_since >= self.state.config.rescue_grace_seconds
+        ):
+            rescue(self.state)
+
+    def fire(self) -> None:
+        """Fire what is due: see `clock.schedules`."""
+        if not self._declared:
+            declare(self.state)
+            self._declared = True
+        fire(self.state)
+
+    def prune(self) -> None:
+        """T12: see `clock.prune`."""
+        prune(self.state)
+
+    def _turn(self, turn: Callable[[], object]) -> None:
+        try:
+            leads = self.lease.hold()
+            if self._healthy_since is None:
+                self._healthy_since = time.monotonic()
+            if leads:
+                turn()
+        except SQLAlchemyError as problem:
+            self._healthy_since = None
+            logger.warning("The clock's turn %s failed: %s", turn.__name__, getattr(problem, "orig", None) or problem)
+        except TransportError as problem:
+            logger.debug("The clock's turn %s met a broker that is down: %s", turn.__name__, problem)
+        except Exception:
+            logger.exception("The clock's turn %s failed.", turn.__name__)
+
+
+__all__ = ["Clock", "ClockLease", "announce", "declare", "fire", "prune", "rescue"]

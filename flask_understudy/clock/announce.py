@@ -1,0 +1,98 @@
+"""The clock's first turn: what is due becomes waiting, and the broker holds what the ledger says it should."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+from .. import signals
+from ..errors import TransportError
+from ..ledger import transitions
+from ..ledger.statements import run
+from ..ledger.transitions import Due
+from ..signals import JobNotice
+from ..state import State
+
+logger = logging.getLogger("flask_understudy")
+
+BATCH = 1000
+
+WAITING = """
+SELECT r.name, (SELECT count(*) FROM (SELECT 1 FROM understudy_jobs AS j
+    WHERE j.queue = r.name AND j.state = 'waiting' LIMIT :runway) AS first)
+FROM <rows:name text>
+WHERE NOT EXISTS (SELECT 1 FROM understudy_queues AS q WHERE q.name = r.name AND q.paused_at IS NOT NULL)"""
+
+FIRST = """
+SELECT id, queue, priority, <ms:run_at> FROM understudy_jobs
+WHERE queue = :queue AND state = 'waiting' ORDER BY <in order> LIMIT :n"""
+
+
+def announce(state: State) -> None:
+    """Take the turn (T2, T8, T10).
+
+    Raises:
+        TransportError: The broker is down; the jobs are waiting in the ledger all the same.
+    """
+    expire(state)
+    promote(state)
+    if state.transport.name != "database" and state.transport.is_up:
+        refill(state)
+
+
+def promote(state: State) -> int:
+    """T2: make due jobs waiting and announce them; return how many."""
+    total = 0
+    while True:
+        with state.database.transaction() as connection:
+            due = transitions.promote(connection, BATCH)
+        total += len(due)
+        if due:
+            try:
+                state.transport.announce(due)
+            except TransportError as problem:
+                logger.debug("Not announced: %s", problem)
+        if len(due) < BATCH:
+            return total
+
+
+def expire(state: State) -> int:
+    """T10: fail jobs whose time to run is over; return how many."""
+    with state.database.transaction() as connection:
+        expired = transitions.expire(connection, BATCH)
+    for id, queue, actor, tenant, attempt in expired:
+        notice = JobNotice(
+            id=id,
+            queue=queue,
+            actor=actor,
+            tenant=tenant,
+            attempt=attempt,
+            error="Expired before it could run",
+        )
+        signals.emit(signals.job_failed, state.app, job=notice)
+    return len(expired)
+
+
+def refill(state: State) -> int:
+    """T8: announce the first waiting jobs of each queue of which the broker holds too few, or too old ones.
+
+    A queue that is longer than its runway is announced anew each time, so that nothing in it starves behind arrivals.
+    """
+    runway = state.config.runway
+    queues = sorted(state.broker.get_declared_queues())
+    if not queues:
+        return 0
+    depths = state.transport.depths(queues)
+    short: list[Due] = []
+    with state.database.statement() as connection:
+        names = _json_rows(queues)
+        for queue, waiting in run(connection, WAITING, rows=names, runway=runway):
+            if waiting and (waiting >= runway or depths[queue] < waiting):
+                short += [Due(*row) for row in run(connection, FIRST, queue=queue, n=runway)]
+    if short:
+        state.transport.announce(short)
+    return len(short)
+
+
+def _json_rows(names: list[str]) -> str:
+    return json.dumps([{"name": name} for name in names])

@@ -1,0 +1,51 @@
+"""Deleting jobs whose retention is over (requirements N01 to N06, N08)."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from ..ledger import transitions
+from ..policy import QueuePolicy
+from ..state import State
+
+BATCH = 1000
+_DEFAULT = QueuePolicy()
+
+
+def prune(state: State) -> int:
+    """Delete terminal jobs by age, per queue and state, and completed ones beyond `UNDERSTUDY_MAX_HISTORY`.
+
+    Returns:
+        How many jobs were deleted.
+    """
+    named = state.config.queues
+    removed = 0
+    for queue, policy in named.items():
+        removed += _older(state, [queue], ["completed"], policy.keep_completed)
+        removed += _older(state, [queue], ["failed", "cancelled"], policy.keep_failed)
+    removed += _older(state, list(named), ["completed"], _DEFAULT.keep_completed, others=True)
+    removed += _older(state, list(named), ["failed", "cancelled"], _DEFAULT.keep_failed, others=True)
+    if state.config.max_history:
+        for queue in {*state.broker.get_declared_queues(), *named}:
+            removed += _beyond(state, queue, state.config.max_history)
+    return removed
+
+
+def _older(state: State, queues: list[str], states: list[str], age: timedelta, others: bool = False) -> int:
+    removed = 0
+    while True:
+        with state.database.transaction() as connection:
+            n = transitions.prune(connection, queues, states, int(age.total_seconds() * 1000), others=others, n=BATCH)
+        removed += n
+        if n < BATCH:
+            return removed
+
+
+def _beyond(state: State, queue: str, keep: int) -> int:
+    removed = 0
+    while True:
+        with state.database.transaction() as connection:
+            n = transitions.trim(connection, queue, keep, BATCH)
+        removed += n
+        if n < BATCH:
+            return removed

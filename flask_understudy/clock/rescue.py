@@ -1,0 +1,66 @@
+"""Taking back the jobs of workers that died (T7)."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+from .. import signals
+from ..errors import TransportError
+from ..ledger import transitions
+from ..ledger.statements import run
+from ..ledger.transitions import Due
+from ..signals import JobNotice
+from ..state import State
+
+logger = logging.getLogger("flask_understudy")
+
+DEAD = "SELECT id, suspects FROM understudy_workers WHERE lease_until < <now>"
+
+ORPHANS = """
+INSERT INTO understudy_workers (id, kind, hostname, pid, queues, threads, started_at, lease_until)
+SELECT j.worker_id, 'worker', '', 0, <json:'[]'>, 0, <now>, <after:-1>
+FROM (SELECT DISTINCT worker_id FROM understudy_jobs WHERE state = 'active') AS j
+WHERE NOT EXISTS (SELECT 1 FROM understudy_workers AS w WHERE w.id = j.worker_id)
+ON CONFLICT (id) DO NOTHING"""
+
+BURY = """
+DELETE FROM understudy_workers WHERE id = :id AND lease_until < <now>
+    AND NOT EXISTS (SELECT 1 FROM understudy_jobs AS j WHERE j.state = 'active' AND j.worker_id = :id)"""
+
+
+def rescue(state: State) -> int:
+    """Take back the jobs of every worker whose lease ran out; return how many jobs."""
+    with state.database.statement() as connection:
+        run(connection, ORPHANS)
+        dead = [
+            (id, json.loads(suspects) if isinstance(suspects, str) else suspects)
+            for id, suspects in run(connection, DEAD)
+        ]
+    return sum(_rescue_from(state, worker, suspects) for worker, suspects in dead)
+
+
+def _rescue_from(state: State, worker: str, suspects: list[str] | None) -> int:
+    error = f"Its worker {worker} died"
+    with state.database.transaction() as connection:
+        rows = transitions.rescue(connection, worker, suspects, error)
+        run(connection, BURY, id=worker)
+    if rows:
+        logger.warning("Worker %s died; %d jobs are taken back.", worker, len(rows))
+    waiting = [Due(id, queue, priority, due) for id, now, queue, priority, due, *_ in rows if now == "waiting"]
+    try:
+        state.transport.announce(waiting)
+    except TransportError as problem:
+        logger.debug("Not announced: %s", problem)
+    for id, now, queue, _, _, actor, tenant, attempt, reason in rows:
+        if now == "failed":
+            notice = JobNotice(
+                id=id,
+                queue=queue,
+                actor=actor,
+                tenant=tenant,
+                attempt=attempt,
+                error=f"{error} ({reason})",
+            )
+            signals.emit(signals.job_failed, state.app, job=notice)
+    return len(rows)

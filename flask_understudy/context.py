@@ -1,0 +1,165 @@
+"""Who is asking, and which job is running: the two facts that follow a call without being passed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+from werkzeug.local import LocalProxy
+
+from .errors import JobCancelled
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who makes a request, as the application's authoriser says (requirement P02).
+
+    Attributes:
+        subject: The user's or program's id.
+        tenant: The tenant it belongs to; empty when the app has none.
+        scopes: What it may do: `read`, `enqueue`, `operate`, `admin`.
+    """
+
+    subject: str = ""
+    tenant: str = ""
+    scopes: frozenset[str] = field(default_factory=frozenset)
+
+
+_acting: ContextVar[Principal | None] = ContextVar("understudy_principal", default=None)
+
+
+@contextmanager
+def acting_as(principal: Principal) -> Iterator[None]:
+    """Send jobs in the name of a principal for the length of the block."""
+    token = _acting.set(principal)
+    try:
+        yield
+    finally:
+        _acting.reset(token)
+
+
+def acting() -> Principal | None:
+    """Return the principal of the innermost `acting_as`, or None."""
+    return _acting.get()
+
+
+@dataclass(slots=True)
+class RunningJob:
+    """The job that an actor is running, reached as `current_job` (requirements B03–B07).
+
+    Attributes:
+        id: The job's id, the same for all attempts.
+        actor: The actor's name.
+        queue: The queue it came from.
+        attempt: Number of this attempt, 1-based.
+        max_attempts: Attempts allowed; None = no limit.
+        fence: Grows with each claim; give it to systems that can refuse an older one.
+        tenant: Whose job it is.
+        owner: Who asked for it.
+        correlation_id: Shared by all jobs that one request led to.
+    """
+
+    id: str
+    actor: str
+    queue: str
+    attempt: int
+    max_attempts: int | None
+    fence: int
+    tenant: str
+    owner: str
+    correlation_id: str | None
+    write_log: Callable[[str], None] = field(repr=False)
+    write_progress: Callable[[int, str | None], None] = field(repr=False)
+    open_transaction: Callable[[], AbstractContextManager[Session]] = field(repr=False)
+    stop_asked: threading.Event = field(default_factory=threading.Event, repr=False)
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same text for all attempts of this job, to hand to systems that recognise repeats."""
+        return self.id
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the job was asked to stop, timed out, or lost its lease."""
+        return self.stop_asked.is_set()
+
+    def check_cancelled(self) -> None:
+        """Stop here when the job was asked to.
+
+        Raises:
+            JobCancelled: It was; let it pass and the job ends as cancelled.
+        """
+        if self.cancelled:
+            raise JobCancelled(f"Job {self.id} was asked to stop.")
+
+    def log(self, message: str, *args: Any) -> None:
+        """Add a line to the job's own log, kept with the job (requirement B05).
+
+        Args:
+            message: A `%`-style text.
+            *args: Its values; without any the text is taken as it is. What does not fit is appended.
+        """
+        if args:
+            try:
+                message = message % args
+            except (TypeError, ValueError):
+                message = " ".join([message, *map(str, args)])
+        self.write_log(str(message))
+
+    def progress(self, percent: float, message: str | None = None) -> None:
+        """Tell how far the job is (requirements B06, L07).
+
+        Args:
+            percent: 0 to 100.
+            message: What it is doing.
+
+        Raises:
+            ValueError: `percent` is out of range.
+        """
+        if not 0 <= percent <= 100:
+            raise ValueError(f"progress is {percent!r}; it takes a number from 0 to 100.")
+        self.write_progress(int(percent), message)
+
+    def transaction(self) -> AbstractContextManager[Session]:
+        """Commit work on `db.session` together with this job's completion, or not at all (promise G5).
+
+        Yields:
+            The application's session. Leaving the block commits it with the job completed; an exception rolls it back.
+
+        Raises:
+            LeaseLost: The job is no longer this worker's; nothing was committed.
+        """
+        return self.open_transaction()
+
+
+_running: ContextVar[RunningJob] = ContextVar("understudy_running_job")
+
+current_job: RunningJob = cast(
+    RunningJob,
+    LocalProxy(
+        _running,
+        unbound_message="current_job is only there while an actor runs; this code was called from elsewhere.",
+    ),
+)
+
+
+def running_job() -> RunningJob | None:
+    """Return the job this code runs in, or None."""
+    return _running.get(None)
+
+
+@contextmanager
+def running(job: RunningJob) -> Iterator[None]:
+    """Make a job the current one for the length of the block."""
+    token = _running.set(job)
+    try:
+        yield
+    finally:
+        _running.reset(token)

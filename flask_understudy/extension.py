@@ -1,0 +1,257 @@
+"""The extension: one object that an application declares its actors on and talks to its jobs through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar, cast
+
+import dramatiq
+from flask import Flask, Request, current_app, has_app_context
+from sqlalchemy import MetaData
+
+from .actor import Actor, ActorDecorator
+from .broker import DeclaredSchedule, LedgerBroker
+from .clock import prune
+from .clock.triggers import trigger_of
+from .config import Config
+from .context import Principal
+from .embedded import EmbeddedWorker
+from .errors import ConfigError, NotInitialised
+from .fallback import StandIn
+from .joining import has_uncommitted_writes, watch
+from .ledger import Database, Job, metadata, queries
+from .middleware import stack
+from .operations import health as health_operation
+from .operations import jobs as job_operations
+from .operations import queues as queue_operations
+from .state import KEY, State
+from .transports import transport_for
+
+A = TypeVar("A", bound=Callable[..., Any])
+Authorizer = Callable[[Request], Principal | None]
+
+
+class Understudy:
+    """Background jobs for a Flask application.
+
+    Args:
+        db: The application's Flask-SQLAlchemy object; may be given to `init_app` instead.
+
+    The constructor makes the Dramatiq broker and sets it as the global one, so that actors can be declared at import.
+    """
+
+    def __init__(self, db: Any = None) -> None:
+        self.db = db
+        self.broker = LedgerBroker(stack())
+        dramatiq.set_broker(self.broker)
+        self._authorizer: Authorizer | None = None
+
+    def init_app(self, app: Flask, db: Any = None) -> None:
+        """Serve an application. Its body is the map of the library.
+
+        Args:
+            app: The application; its database must be initialised.
+            db: Its Flask-SQLAlchemy object, unless the constructor had it.
+
+        Raises:
+            ConfigError: A setting is unknown or wrong.
+            NotInitialised: There is no database object, or it does not know the application yet.
+        """
+        db = db or self.db
+        if db is None:
+            raise NotInitialised("Understudy needs the Flask-SQLAlchemy object: Understudy(db), or init_app(app, db).")
+        if "sqlalchemy" not in app.extensions:
+            raise NotInitialised(
+                "The database does not know this application. Call db.init_app(app) before jobs.init_app(app)."
+            )
+        self.db = db
+        config = Config.from_mapping(app.config)
+        with app.app_context():
+            engine = db.engine
+            watch(db.session, engine)
+        database = Database(engine, app.config.get("SQLALCHEMY_ENGINE_OPTIONS", {}).get("connect_args"))
+        transport = transport_for(config.transport, runway=config.runway, timeout=config.broker_timeout_seconds)
+        state = State(
+            app=app,
+            db=db,
+            config=config,
+            database=database,
+            transport=transport,
+            broker=self.broker,
+        )
+        state.authorizer = self._authorizer
+        state.stand_in = StandIn(state)
+        state.embedded = EmbeddedWorker(state)
+        app.extensions[KEY] = state
+        self.broker.bind(state)
+        app.before_request(state.embedded.ensure)
+
+    @property
+    def state(self) -> State:
+        """The state of the current application, else of the one initialised last."""
+        return self.broker.state
+
+    @property
+    def metadata(self) -> MetaData:
+        """The tables of the ledger, for the application's migrations."""
+        return metadata
+
+    # -- declaring -------------------------------------------------------------------------------------------------
+
+    def actor(self, *, queue_name: str = "default", actor_name: str | None = None, **options: Any) -> ActorDecorator:
+        """Declare a function as an actor.
+
+        Args:
+            queue_name: The queue its jobs wait in.
+            actor_name: The stable name in the ledger, `domain:verb`; default the function's.
+            **options: Dramatiq's actor options, and `priority`, `attempts`, `backoff_factor`, `jitter`, `fallback`
+                (`sync`, `hold` or `fail`), `sensitive`, `description`, `api`.
+
+        Raises:
+            ConfigError: An option's value is invalid.
+            ValueError: The name is taken, or an option is unknown.
+        """
+
+        def declare(fn: Callable[..., Any]) -> Any:
+            options.setdefault("description", (fn.__doc__ or "").strip().partition("\n")[0])
+            decorator = dramatiq.actor(
+                queue_name=queue_name,
+                actor_name=actor_name,
+                broker=self.broker,
+                actor_class=Actor,
+                **{"priority": None, **options},
+            )
+            return decorator(fn)
+
+        return cast(ActorDecorator, declare)
+
+    def schedule(
+        self,
+        expression: str,
+        *,
+        timezone: str | None = None,
+        name: str | None = None,
+        args: Sequence[Any] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Callable[[A], A]:
+        """Send an actor by the clock; stands above `@jobs.actor(...)`.
+
+        Args:
+            expression: Five cron fields, Sunday being 0 and 7, or `every 30 minutes`.
+            timezone: IANA zone; default `UNDERSTUDY_TIMEZONE`.
+            name: Unique name; default the actor's.
+            args: Positional arguments of each job.
+            kwargs: Keyword arguments of each job.
+
+        Raises:
+            ConfigError: The expression or zone is invalid, or the name is taken.
+        """
+        trigger_of(expression, timezone or "UTC")
+
+        def declare(actor: A) -> A:
+            actor_name = cast(Any, actor).actor_name
+            if any(known.name == (name or actor_name) for known in self.broker.schedules):
+                raise ConfigError(f"A schedule named {name or actor_name!r} is declared already; give this one a name.")
+            self.broker.schedules.append(
+                DeclaredSchedule(
+                    name or actor_name,
+                    actor_name,
+                    expression,
+                    timezone,
+                    tuple(args),
+                    dict(kwargs or {}),
+                )
+            )
+            return actor
+
+        return declare
+
+    def authorizer(self, who: Authorizer) -> Authorizer:
+        """Declare who makes a request: a function of the request that returns a `Principal`, or None for nobody."""
+        self._authorizer = who
+        if self.broker.is_bound:
+            self.state.authorizer = who
+        return who
+
+    # -- sending ---------------------------------------------------------------------------------------------------
+
+    def send_many(
+        self, messages: Iterable[dramatiq.Message[Any]], *, delay: int | None = None
+    ) -> list[dramatiq.Message[Any]]:
+        """Send many messages: one INSERT, one announcement, all or none.
+
+        Args:
+            messages: From `actor.message(…)` or `actor.message_with_options(…)`.
+            delay: ms until they may run.
+        """
+        return self.broker.enqueue_many(list(messages), delay=delay)
+
+    # -- asking and acting -----------------------------------------------------------------------------------------
+
+    def get(self, job_id: str) -> Job | None:
+        """Return a job as it is now, detached from any session, or None."""
+        state = self.state
+        session = state.db.session() if _in_context(state) else None
+        if session is not None and has_uncommitted_writes(session):
+            return queries.find(state.database, job_id, session)
+        return queries.find(state.database, job_id)
+
+    def cancel(self, job_id: str, reason: str = "cancelled") -> str:
+        """Cancel a job; return `cancelled`, or `requested` when it runs and was asked to stop (promise G8).
+
+        Raises:
+            JobNotFound: There is no such job.
+            JobConflict: It has ended.
+        """
+        return job_operations.cancel(self.state, job_id, reason)
+
+    def retry(self, job_id: str) -> None:
+        """Reopen a failed or cancelled job, the same one, with attempts as at first.
+
+        Raises:
+            JobNotFound: There is no such job.
+            JobConflict: It is neither failed nor cancelled, or a live job holds its dedup key.
+        """
+        job_operations.retry(self.state, job_id)
+
+    def pause(self, queue: str) -> None:
+        """Claim nothing from a queue any more, in all processes; what runs goes on."""
+        queue_operations.pause(self.state, queue)
+
+    def resume(self, queue: str) -> None:
+        """Claim from a paused queue again."""
+        queue_operations.resume(self.state, queue)
+
+    def stats(self, tenant: str | None = None) -> dict[str, dict[str, int]]:
+        """Return each queue's counts: waiting, active, completed, failed, delayed, paused, total (I08)."""
+        state = self.state
+        return queries.stats(
+            state.database,
+            sorted(self.broker.get_declared_queues() | set(state.config.queues)),
+            tenant,
+        )
+
+    def health(self) -> dict[str, Any]:
+        """Return the overall status, whether Redis answers, and the queues' counts (L04)."""
+        return health_operation.health(self.state)
+
+    @property
+    def is_broker_up(self) -> bool:
+        """Whether the broker worked last time it was asked; costs nothing (J05)."""
+        return self.state.transport.is_up
+
+    def cleanup_old_jobs(self) -> int:
+        """Delete jobs whose retention is over, as the clock does every minute; return how many (N04)."""
+        return prune(self.state)
+
+    def start_worker(self) -> None:
+        """Start the worker of this web process if it is wanted; for a server's post-fork hook."""
+        self.state.embedded.ensure()
+
+    def stop_worker(self) -> None:
+        """Stop the worker of this web process; for a server's exit hook. Idempotent."""
+        self.state.embedded.stop()
+
+
+def _in_context(state: State) -> bool:
+    return has_app_context() and current_app.extensions.get(KEY) is state

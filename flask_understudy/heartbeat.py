@@ -1,0 +1,121 @@
+"""The lease of a worker process: renewed while it lives, so that its jobs are taken back when it does not."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from .ledger.database import Database
+from .ledger.statements import run
+
+if TYPE_CHECKING:
+    from .worker import WorkerProcess
+
+logger = logging.getLogger("flask_understudy")
+
+ENTER = """
+INSERT INTO understudy_workers (id, kind, hostname, pid, queues, threads, started_at, lease_until)
+VALUES (:id, :kind, :hostname, :pid, <json:CAST(:queues AS text)>, :threads, <now>, <after::lease_ms>)
+ON CONFLICT (id) DO UPDATE SET lease_until = excluded.lease_until"""
+
+RENEW = "UPDATE understudy_workers SET lease_until = <after::lease_ms> WHERE id = :id RETURNING id"
+
+STOP_ASKED = """
+SELECT id FROM understudy_jobs WHERE id <any:ids> AND worker_id = :worker AND state = 'active'
+    AND cancel_requested_at IS NOT NULL"""
+
+CANCEL_CHECK_SECONDS = 1.0
+
+
+class Heartbeat:
+    """Renews a worker's lease and passes on requests to cancel.
+
+    Args:
+        database: The ledger's database.
+        worker: Whose lease it is.
+        lease_seconds: s the lease lasts; renewed three times as often.
+    """
+
+    def __init__(self, database: Database, worker: WorkerProcess, lease_seconds: float) -> None:
+        self.database = database
+        self.worker = worker
+        self.lease_seconds = lease_seconds
+        self._stopped = threading.Event()
+        self._running: set[str] = set()
+        self._renewed = time.monotonic()
+        self._lost = False
+
+    def enter(self) -> None:
+        """Write the worker's row.
+
+        Raises:
+            SQLAlchemyError: The database cannot be reached or the tables are missing.
+        """
+        began = time.monotonic()
+        with self.database.statement() as connection:
+            run(
+                connection,
+                ENTER,
+                lease_ms=int(self.lease_seconds * 1000),
+                **self.worker.described(),
+            )
+        self._renewed = began
+
+    def start(self) -> None:
+        """Renew from now on."""
+        threading.Thread(target=self._run, name="understudy-heartbeat", daemon=True).start()
+
+    def stop(self) -> None:
+        """Renew no more."""
+        self._stopped.set()
+
+    def note_started(self, job_id: str) -> None:
+        """A job's code starts to run."""
+        self._running.add(job_id)
+
+    def note_ended(self, job_id: str) -> None:
+        """A job's code ended."""
+        self._running.discard(job_id)
+
+    def _run(self) -> None:
+        due = 0.0
+        while not self._stopped.wait(min(CANCEL_CHECK_SECONDS, self.lease_seconds / 3)):
+            now = time.monotonic()
+            try:
+                if now >= due:
+                    self.renew()
+                    due = now + self.lease_seconds / 3
+                self.pass_on_cancellations()
+            except SQLAlchemyError as problem:
+                logger.warning("The lease could not be renewed: %s", type(problem).__name__)
+                due = 0.0
+            self.check()
+
+    def renew(self) -> None:
+        """Renew the lease; a worker whose row is gone was taken for dead and enters anew."""
+        began = time.monotonic()
+        with self.database.statement() as connection:
+            alive = run(connection, RENEW, id=self.worker.id, lease_ms=int(self.lease_seconds * 1000)).first()
+        if alive is None:
+            self.worker.lease_lost()
+            self.enter()
+        self._renewed, self._lost = began, False
+
+    def check(self) -> None:
+        """Interrupt the jobs when the last renewal is so old that somebody may be taking them back."""
+        margin = min(5.0, self.lease_seconds / 6)
+        if not self._lost and time.monotonic() - self._renewed > self.lease_seconds - margin:
+            self._lost = True
+            self.worker.lease_lost()
+
+    def pass_on_cancellations(self) -> None:
+        """Ask those running jobs to stop that somebody wants cancelled."""
+        jobs = {job.id: job for job in self.worker.interrupts.running() if not job.stop_asked.is_set()}
+        if jobs:
+            with self.database.statement() as connection:
+                for (id,) in run(connection, STOP_ASKED, ids=list(jobs), worker=self.worker.id):
+                    jobs[id].stop_asked.set()

@@ -1,0 +1,127 @@
+"""The job: the ledger's record of one request for work."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, Index, SmallInteger, Text, false, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from .base import Base, Moment
+
+DELAYED = "delayed"
+WAITING = "waiting"
+ACTIVE = "active"
+COMPLETED = "completed"
+FAILED = "failed"
+CANCELLED = "cancelled"
+
+STATES = (DELAYED, WAITING, ACTIVE, COMPLETED, FAILED, CANCELLED)
+LIVE = (DELAYED, WAITING, ACTIVE)
+TERMINAL = (COMPLETED, FAILED, CANCELLED)
+
+_LIVE_WITH_KEY = text("dedup_key IS NOT NULL AND state IN ('delayed', 'waiting', 'active')")
+
+
+def _where(condition: str) -> dict[str, Any]:
+    return {"postgresql_where": text(condition), "sqlite_where": text(condition)}
+
+
+class Job(Base):
+    """One request for work and what became of it. Only `ledger.transitions` writes `state`.
+
+    Attributes:
+        id: The message's id, given by the sender.
+        tenant: Whose job it is; empty when the app has no tenants.
+        owner: The subject that asked for it; empty when unknown.
+        queue: The queue's name.
+        actor: The actor's name.
+        state: One of `STATES`; the moves between them are in docs/job-states.md.
+        priority: Lower runs first.
+        args: Positional arguments.
+        kwargs: Keyword arguments.
+        options: Dramatiq's message options.
+        fallback: What happens while the broker is down: `sync`, `hold` or `fail`.
+        tags: Labels given by the sender.
+        dedup_key: No second live job of the tenant has the same key.
+        correlation_id: Shared by all jobs that one request led to.
+        parent_id: The job that sent this one.
+        run_at: Not before this time.
+        expires_at: Not after this time; then the job fails as expired.
+        created_at: When it was accepted.
+        started_at: When its latest attempt was claimed.
+        finished_at: When it became terminal.
+        worker_id: Who holds it, or held it last.
+        attempt: Claims that count; the number of the current attempt.
+        max_attempts: Attempts allowed; None = no limit.
+        fence: Claims in total; grows with each and never repeats.
+        hand_backs: Claims given back without being charged.
+        crashes: Attempts that ended with the death of their process.
+        progress: 0 to 100.
+        progress_message: What the job says it is doing.
+        result: What the actor returned.
+        error: Type and message of the latest error.
+        reason: Why it failed: `error`, `exhausted`, `expired`, `poison`, or why it was cancelled.
+        cancel_requested_at: When a running job was asked to stop.
+    """
+
+    __tablename__ = "understudy_jobs"
+
+    id: Mapped[str] = mapped_column(Text, primary_key=True)
+    tenant: Mapped[str] = mapped_column(Text, server_default="")
+    owner: Mapped[str] = mapped_column(Text, server_default="")
+    queue: Mapped[str] = mapped_column(Text)
+    actor: Mapped[str] = mapped_column(Text)
+    state: Mapped[str] = mapped_column(Text)
+    priority: Mapped[int] = mapped_column(SmallInteger)
+    args: Mapped[list[Any]] = mapped_column(JSON, server_default="[]")
+    kwargs: Mapped[dict[str, Any]] = mapped_column(JSON, server_default="{}")
+    options: Mapped[dict[str, Any]] = mapped_column(JSON, server_default="{}")
+    fallback: Mapped[str] = mapped_column(Text, server_default="hold")
+    tags: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
+    dedup_key: Mapped[str | None] = mapped_column(Text)
+    correlation_id: Mapped[str | None] = mapped_column(Text)
+    parent_id: Mapped[str | None] = mapped_column(Text)
+    run_at: Mapped[datetime] = mapped_column(Moment)
+    expires_at: Mapped[datetime | None] = mapped_column(Moment)
+    created_at: Mapped[datetime] = mapped_column(Moment)
+    started_at: Mapped[datetime | None] = mapped_column(Moment)
+    finished_at: Mapped[datetime | None] = mapped_column(Moment)
+    worker_id: Mapped[str | None] = mapped_column(Text)
+    attempt: Mapped[int] = mapped_column(server_default="0")
+    max_attempts: Mapped[int | None]
+    fence: Mapped[int] = mapped_column(server_default="0")
+    hand_backs: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    crashes: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    progress: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    progress_message: Mapped[str | None] = mapped_column(Text)
+    result: Mapped[Any] = mapped_column(JSON(none_as_null=True), nullable=True)
+    error: Mapped[str | None] = mapped_column(Text)
+    reason: Mapped[str | None] = mapped_column(Text)
+    cancel_requested_at: Mapped[datetime | None] = mapped_column(Moment)
+    sensitive: Mapped[bool] = mapped_column(server_default=false())
+
+    __table_args__ = (
+        Index("ix_understudy_jobs_next", "queue", "priority", "run_at", **_where("state = 'waiting'")),
+        Index("ix_understudy_jobs_due", "run_at", **_where("state = 'delayed'")),
+        Index("ix_understudy_jobs_held", "worker_id", **_where("state = 'active'")),
+        Index("ix_understudy_jobs_ended", "finished_at", **_where("finished_at IS NOT NULL")),
+        Index(
+            "ix_understudy_jobs_expiring",
+            "expires_at",
+            **_where("expires_at IS NOT NULL AND state IN ('delayed', 'waiting')"),
+        ),
+        Index(
+            "uq_understudy_jobs_dedup",
+            "tenant",
+            "dedup_key",
+            unique=True,
+            postgresql_where=_LIVE_WITH_KEY,
+            sqlite_where=_LIVE_WITH_KEY,
+        ),
+    )
+
+    def __repr__(self) -> str:
+        """Say which job it is without its arguments."""
+        return f"<Job {self.id} {self.actor} {self.state} attempt {self.attempt}>"

@@ -1,0 +1,87 @@
+"""The dialect of hot statements: one text for both databases, rendered once and sent with plain parameters.
+
+SQLAlchemy's expression language would cost as much as the statement itself here, so the hot statements are SQL with
+a handful of macros in `<angle brackets>` and `:named` parameters:
+
+- `<now>`: the database's clock, the only one that is ever compared;
+- `<after:x>`: the database's clock plus the parameter or column `x` in ms;
+- `<ms:column>`: a point in time as whole milliseconds since 1970;
+- `<rows:id text, n integer>`: the rows of the JSON parameter `:rows` as a table named `r`;
+- `<any:ids>`: a test for membership in the list parameter `ids`;
+- `<json:x>`: a text as a JSON value; `<time:x>`: a text as a point in time;
+- `<skip locked>`: lock the chosen rows and pass over those that others hold;
+- `<unsynced>`: a condition that is true, and lets this transaction commit without waiting for the disk;
+- `<in order>`: the order in which waiting jobs are claimed; `<sequence>`: what breaks ties between rows of one moment.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Connection
+
+_SQLITE_NOW = "(strftime('%Y-%m-%d %H:%M:%f', 'now') || '000')"
+
+_POSTGRESQL: dict[str, Callable[[str], str]] = {
+    "now": lambda _: "clock_timestamp()",
+    "after": lambda x: f"(clock_timestamp() + {x} * interval '1 millisecond')",
+    "ms": lambda column: f"CAST(extract(epoch FROM {column}) * 1000 AS bigint)",
+    "rows": lambda spec: f"json_to_recordset(CAST(:rows AS json)) AS r({spec})",
+    "any": lambda name: f"= ANY(:{name})",
+    "json": lambda x: f"CAST({x} AS json)",
+    "time": lambda x: f"(CAST({x} AS timestamp) AT TIME ZONE 'UTC')",
+    "skip locked": lambda _: "FOR UPDATE SKIP LOCKED",
+    "unsynced": lambda _: "(SELECT set_config('synchronous_commit', 'off', true)) = 'off'",
+    "in order": lambda _: "priority, run_at",
+    "sequence": lambda _: "0",
+}
+
+
+def _sqlite_rows(spec: str) -> str:
+    names = [column.split()[0] for column in spec.split(",")]
+    columns = ", ".join(f"json_extract(value, '$.{name}') AS {name}" for name in names)
+    return f"(SELECT {columns} FROM json_each(:rows)) AS r"  # noqa: S608 - built from the statements in this package
+
+
+_SQLITE: dict[str, Callable[[str], str]] = {
+    "now": lambda _: _SQLITE_NOW,
+    "after": lambda x: f"(strftime('%Y-%m-%d %H:%M:%f', 'now', ({x} / 1000.0) || ' seconds') || '000')",
+    "ms": lambda column: f"CAST(round((julianday({column}) - 2440587.5) * 86400000) AS INTEGER)",
+    "rows": _sqlite_rows,
+    "any": lambda name: f"IN (SELECT value FROM json_each(:{name}))",  # noqa: S608 - likewise
+    "json": lambda x: x,
+    "time": lambda x: x,
+    "skip locked": lambda _: "",
+    "unsynced": lambda _: "true",
+    "in order": lambda _: "priority, run_at, rowid",
+    "sequence": lambda _: "rowid",
+}
+
+_MACRO = re.compile(r"<([a-z]+(?: [a-z]+)?)(?::([^<>]+))?>")
+_PARAMETER = re.compile(r"(?<![:\w'%]):([a-z_]+)\b")
+
+
+@cache
+def render(template: str, dialect: str) -> str:
+    """Return the statement for `postgresql` or `sqlite`, parameters in the driver's own style."""
+    macros = _POSTGRESQL if dialect == "postgresql" else _SQLITE
+    text = _MACRO.sub(lambda m: macros[m[1]](m[2] or ""), template)
+    return _PARAMETER.sub(r"%(\1)s", text) if dialect == "postgresql" else text
+
+
+def run(connection: Connection, template: str, **parameters: Any) -> Any:
+    """Execute a statement of the ledger on a connection, in whatever transaction that has; return the result."""
+    dialect = connection.dialect.name
+    if dialect == "sqlite":
+        parameters = {k: json.dumps(v) if isinstance(v, list) else v for k, v in parameters.items()}
+    return connection.exec_driver_sql(render(template, dialect), parameters)
+
+
+def moment(value: datetime | None) -> str | None:
+    """Return an aware time as the text that both databases understand, in UTC with six decimals."""
+    return None if value is None else value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")

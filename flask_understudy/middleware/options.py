@@ -1,0 +1,56 @@
+"""What an actor may declare beyond Dramatiq's own options."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dramatiq import Actor, Broker
+from dramatiq.middleware import Middleware
+
+from ..errors import ConfigError
+from ..policy import agreed_retries
+
+FALLBACKS = ("sync", "hold", "fail")
+
+
+class Options(Middleware):
+    """Declares and checks the library's actor options.
+
+    Options of an actor:
+        attempts: Executions in total, the first included; `max_retries + 1`.
+        backoff_factor: Each wait is this many times the one before.
+        jitter: Share by which a wait may vary, 0 to 1.
+        fallback: `sync`, `hold` or `fail`: what a send does while the broker is down.
+        sensitive: Names of parameters that are never shown, or True for all.
+        description: One line for people.
+        api: Whether it may be sent over HTTP.
+    """
+
+    @property
+    def actor_options(self) -> set[str]:
+        """The options' names."""
+        return {
+            "attempts",
+            "backoff_factor",
+            "jitter",
+            "fallback",
+            "sensitive",
+            "description",
+            "api",
+        }
+
+    def before_declare_actor(self, broker: Broker, actor: Actor[Any, Any]) -> None:
+        """Refuse options that could only fail later."""
+        where = f"Actor {actor.actor_name}"
+        agreed_retries(actor.options, where)
+        fallback = actor.options.get("fallback")
+        if fallback is not None and fallback not in FALLBACKS:
+            raise DeclarationError(f"{where}: fallback is {fallback!r}; it takes one of {', '.join(FALLBACKS)}.")
+        for name in ("min_backoff", "max_backoff", "backoff_factor", "jitter", "time_limit"):
+            value = actor.options.get(name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0):
+                raise DeclarationError(f"{where}: {name} is {value!r}; it takes a number of 0 or more.")
+
+
+class DeclarationError(ConfigError):
+    """An actor's options are invalid."""

@@ -1,0 +1,41 @@
+"""How the system is (requirements I06, L04; C27)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from ..ledger import queries
+from ..state import State
+
+UNATTENDED_MS = 60_000
+
+
+def health(state: State) -> dict[str, Any]:
+    """Return the seeds' health answer.
+
+    Returns:
+        `overallStatus`: `unhealthy` when the database is down, or jobs have waited for more than 60 s and no worker
+        lives; `degraded` when the broker is down; else `healthy`. `redisConnected`: whether Redis answers; False
+        without Redis. `transport`, `queues` (seven counts each), `timestamp` in UTC.
+    """
+    transport = state.transport
+    is_up = transport.check()
+    answer: dict[str, Any] = {
+        "overallStatus": "healthy" if is_up else "degraded",
+        "redisConnected": transport.name == "redis" and is_up,
+        "transport": transport.name,
+        "queues": [],
+        "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+    }
+    try:
+        counts = queries.stats(state.database, sorted(state.broker.get_declared_queues() | set(state.config.queues)))
+        answer["queues"] = [{"name": name, **numbers} for name, numbers in counts.items()]
+        if queries.oldest_waiting_ms(state.database) > UNATTENDED_MS and not queries.workers_alive(state.database):
+            answer["overallStatus"] = "unhealthy"
+    except SQLAlchemyError as problem:
+        answer["overallStatus"] = "unhealthy"
+        answer["database"] = type(problem).__name__
+    return answer

@@ -1,0 +1,45 @@
+"""What must not be shown: one rule for logs, signals and every other place that shows arguments."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dramatiq
+
+WITHHELD = "***"
+SECRET = re.compile(
+    r"pass|secret|token|api_?-?key|auth|cookie|session|card|cvv|iban|ssn|otp|private|credential|signature",
+    re.IGNORECASE,
+)
+
+
+def redacted_arguments(
+    actor: dramatiq.Actor[Any, Any] | None, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return a job's arguments with secrets replaced (security row S27).
+
+    Secret is what the actor names in `sensitive` (`True` = everything) and whatever has a secret's name. An actor that
+    this process does not know has everything withheld.
+    """
+    if actor is None or actor.options.get("sensitive") is True:
+        return tuple(WITHHELD for _ in args), dict.fromkeys(kwargs, WITHHELD)
+    named = set(actor.options.get("sensitive") or ())
+    names = list(inspect.signature(actor.fn).parameters)
+    names += [""] * max(0, len(args) - len(names))
+
+    def show(name: str, value: Any) -> Any:
+        return WITHHELD if name in named or SECRET.search(name) else redacted(value)
+
+    return tuple(map(show, names, args)), {name: show(name, value) for name, value in kwargs.items()}
+
+
+def redacted(value: Any) -> Any:
+    """Return a JSON value with everything under a secret's name replaced."""
+    if isinstance(value, Mapping):
+        return {k: WITHHELD if SECRET.search(str(k)) else redacted(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [redacted(item) for item in value]
+    return value

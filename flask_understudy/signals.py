@@ -1,0 +1,63 @@
+"""In-process notices about jobs, for logs, metrics and the application.
+
+Each signal is sent with the Flask application as sender and one keyword, `job`: a `JobNotice`.
+A failing subscriber is logged and never breaks a job.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import Any
+
+from blinker import Namespace, Signal
+
+logger = logging.getLogger("flask_understudy")
+_signals = Namespace()
+
+job_added = _signals.signal("job-added")
+job_started = _signals.signal("job-started")
+job_completed = _signals.signal("job-completed")
+job_failed = _signals.signal("job-failed")
+job_retried = _signals.signal("job-retried")
+job_cancelled = _signals.signal("job-cancelled")
+broker_lost = _signals.signal("broker-lost")
+broker_restored = _signals.signal("broker-restored")
+
+
+@dataclass(frozen=True, slots=True)
+class JobNotice:
+    """What a signal tells about a job.
+
+    Attributes:
+        id: The job's id.
+        queue: Its queue.
+        actor: Its actor's name.
+        tenant: Its tenant; empty when it has none.
+        attempt: Number of the attempt, 1-based; 0 before the first.
+        args: Positional arguments; those of a sensitive actor are withheld.
+        kwargs: Keyword arguments, sensitive ones replaced by `***`.
+        duration_ms: Run time of the attempt in milliseconds, once it ended.
+        error: The error's type and message, once it failed.
+        will_retry: Whether another attempt follows.
+    """
+
+    id: str
+    queue: str
+    actor: str
+    tenant: str = ""
+    attempt: int = 0
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    duration_ms: int | None = None
+    error: str | None = None
+    will_retry: bool = False
+
+
+def emit(signal: Signal, sender: Any, **values: Any) -> None:
+    """Send a signal; a subscriber that raises is logged and the others still hear it."""
+    for receiver in signal.receivers_for(sender):
+        try:
+            receiver(sender, **values)
+        except Exception:
+            logger.exception("A subscriber of the signal %s failed.", signal.name)  # type: ignore[attr-defined]

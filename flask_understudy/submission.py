@@ -1,0 +1,199 @@
+"""From message to job: what a sender may ask for, checked before anything is stored."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import dramatiq
+
+from .config import Config
+from .context import Principal, RunningJob
+from .encoding import encode
+from .errors import ConfigError, InvalidJob, PayloadTooLarge
+from .ledger.statements import moment
+from .ledger.transitions import NewJob
+from .policy import LIBRARY_PRIORITY, LIBRARY_RETRIES, QueuePolicy, agreed_retries
+
+logger = logging.getLogger("flask_understudy")
+
+#: Options of `send_with_options` that become columns of the job; all others are Dramatiq's and travel with it.
+COLUMNS = frozenset(
+    {
+        "run_at",
+        "priority",
+        "dedup_key",
+        "tags",
+        "expires_at",
+        "tenant",
+        "owner",
+        "correlation_id",
+        "transaction",
+    }
+)
+
+MAX_DELAY = timedelta(days=3660)
+PAST_ALLOWANCE = timedelta(minutes=1)
+_NO_POLICY = QueuePolicy()
+
+
+def new_job(
+    message: dramatiq.Message[Any],
+    delay: int | None,
+    actor: dramatiq.Actor[Any, Any],
+    config: Config,
+    principal: Principal | None,
+    parent: RunningJob | None,
+) -> NewJob:
+    """Return the job that a message asks for.
+
+    Args:
+        message: As Dramatiq built it.
+        delay: ms until it may run.
+        actor: The actor it names.
+        config: The settings.
+        principal: In whose name it is sent.
+        parent: The job that sends it.
+
+    Raises:
+        InvalidJob: An option is out of range or an argument is no JSON; names the value and what is valid.
+        PayloadTooLarge: The arguments are larger than accepted.
+    """
+    options = message.options
+    policy = config.queues.get(message.queue_name, _NO_POLICY)
+    delay_ms = _delay(delay)
+    run_at = _time(options, "run_at", message)
+    if run_at is not None and delay_ms:
+        raise InvalidJob(f"{message.actor_name}: give delay or run_at, not both.")
+    args, kwargs = _payload(message, config)
+    kept = {k: v for k, v in options.items() if k not in COLUMNS and k != "eta"}
+    return NewJob(
+        id=_word(message.message_id, "message_id", 64),
+        tenant=_word(
+            options.get("tenant") or (parent.tenant if parent else principal.tenant if principal else ""),
+            "tenant",
+            200,
+        ),
+        owner=_word(
+            options.get("owner") or (parent.owner if parent else principal.subject if principal else ""),
+            "owner",
+            200,
+        ),
+        queue=message.queue_name,
+        actor=actor.actor_name,
+        state="delayed" if delay_ms or run_at is not None else "waiting",
+        priority=_priority(options, actor, policy),
+        args=args,
+        kwargs=kwargs,
+        options=encode(kept, f"An option of {message.actor_name}") if kept else "{}",
+        fallback=actor.options.get("fallback") or config.fallback,
+        tags=_tags(options.get("tags")),
+        dedup_key=_word(options["dedup_key"], "dedup_key", 255) if options.get("dedup_key") is not None else None,
+        correlation_id=_word(
+            options.get("correlation_id") or (parent.correlation_id if parent else message.message_id),
+            "correlation_id",
+            200,
+        ),
+        parent_id=parent.id if parent else None,
+        run_at=moment(run_at),
+        delay_ms=delay_ms,
+        expires_at=moment(_time(options, "expires_at", message)),
+        max_attempts=max_attempts(options, actor, policy, config),
+        sensitive=bool(actor.options.get("sensitive")),
+    )
+
+
+def max_attempts(
+    options: Mapping[str, Any], actor: dramatiq.Actor[Any, Any], policy: QueuePolicy, config: Config
+) -> int | None:
+    """Return the attempts allowed: call, else actor, else queue, else environment, else library (C1, C2)."""
+    if actor.options.get("retry_when") is not None:
+        return None
+    layers: tuple[tuple[Mapping[str, Any], str], ...] = (
+        (options, f"{actor.actor_name}.send_with_options"),
+        (actor.options, f"Actor {actor.actor_name}"),
+        (
+            {k: v for k in ("attempts", "max_retries") if (v := getattr(policy, k)) is not None},
+            f"Queue {actor.queue_name}",
+        ),
+    )
+    for given, where in layers:
+        try:
+            retries = agreed_retries(given, where)
+        except ConfigError as problem:
+            raise InvalidJob(str(problem)) from None
+        if retries is not False:
+            return None if retries is None else int(retries) + 1
+    return config.max_attempts or LIBRARY_RETRIES + 1
+
+
+def _delay(delay: Any) -> int:
+    if delay is None:
+        return 0
+    limit = int(MAX_DELAY.total_seconds() * 1000)
+    if isinstance(delay, bool) or not isinstance(delay, int | float) or not 0 <= delay <= limit:
+        raise InvalidJob(f"delay is {delay!r}; it takes milliseconds from 0 to {limit} (ten years).")
+    return int(delay)
+
+
+def _time(options: Mapping[str, Any], name: str, message: dramatiq.Message[Any]) -> datetime | None:
+    value = options.get(name)
+    if value is None:
+        return None
+    where = f"{message.actor_name}: {name} is {value!r}"
+    if not isinstance(value, datetime):
+        raise InvalidJob(f"{where}; it takes an aware datetime.")
+    if value.tzinfo is None or value.utcoffset() is None:
+        raise InvalidJob(f"{where}, which has no time zone; add one, such as datetime.now(UTC).")
+    now = datetime.now(UTC)
+    if value < now - PAST_ALLOWANCE:
+        raise InvalidJob(f"{where}, which has passed; it is {now:%Y-%m-%dT%H:%M:%SZ} now.")
+    if value > now + MAX_DELAY:
+        raise InvalidJob(f"{where}, which is more than ten years away.")
+    return value
+
+
+def _payload(message: dramatiq.Message[Any], config: Config) -> tuple[str, str]:
+    args = encode(list(message.args), f"An argument of {message.actor_name}") if message.args else "[]"
+    kwargs = encode(message.kwargs, f"An argument of {message.actor_name}") if message.kwargs else "{}"
+    size = len(args.encode()) + len(kwargs.encode())
+    if size > config.max_payload_bytes:
+        raise PayloadTooLarge(
+            f"The arguments of {message.actor_name} take {size} bytes; {config.max_payload_bytes} are accepted. "
+            "Store the data and send its id."
+        )
+    if size > config.warn_payload_bytes:
+        logger.warning(
+            "The arguments of %s take %d bytes; send references instead of data.",
+            message.actor_name,
+            size,
+        )
+    return args, kwargs
+
+
+def _priority(options: Mapping[str, Any], actor: dramatiq.Actor[Any, Any], policy: QueuePolicy) -> int:
+    own = getattr(actor, "own_priority", actor.priority or None)  # a plain Dramatiq actor says 0 when it says nothing
+    for value in (options.get("priority"), own, policy.priority):
+        if value is not None:
+            if isinstance(value, bool) or not isinstance(value, int) or not -1000 <= value <= 1000:
+                raise InvalidJob(
+                    f"priority is {value!r}; it takes a whole number from -1000 to 1000, lower runs first."
+                )
+            return int(value)
+    return LIBRARY_PRIORITY
+
+
+def _word(value: Any, name: str, limit: int) -> str:
+    if not isinstance(value, str) or len(value) > limit or not value.isprintable():
+        raise InvalidJob(f"{name} is {str(value)[:80]!r}; it takes a printable text of {limit} characters at the most.")
+    return value
+
+
+def _tags(tags: Any) -> str | None:
+    if tags is None:
+        return None
+    if isinstance(tags, str) or not isinstance(tags, list | tuple | set | frozenset) or len(tags) > 50:
+        raise InvalidJob(f"tags is {tags!r}; it takes a list of up to 50 texts.")
+    return encode(sorted(_word(tag, "A tag", 100) for tag in tags), "tags")

@@ -1,0 +1,187 @@
+"""A process that claims jobs: its identity and lease in the ledger, its writer, and what it holds right now.
+
+There are three kinds. `worker` runs under `dramatiq`; `in-process` is the same inside a web server; `web` only stands
+in for the broker while that is down.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from dramatiq.middleware import Shutdown
+from flask import Flask
+from sqlalchemy.exc import SQLAlchemyError
+
+from .claims import ClaimedMessage
+from .config import Config
+from .errors import LeaseLost, TransportError
+from .heartbeat import Heartbeat
+from .interrupts import Interrupts
+from .ledger import Job
+from .ledger.statements import run
+from .ledger.transitions import Claimed, Due, Ending
+from .ledger.writer import Finish, Writer
+
+if TYPE_CHECKING:
+    from .broker import LedgerBroker
+    from .state import State
+
+HAND_BACK_SECONDS = 5.0
+
+FAREWELL = "DELETE FROM understudy_workers WHERE id = :id"
+
+
+class WorkerProcess:
+    """What one process needs to hold jobs.
+
+    Args:
+        state: The application's side of the library.
+        kind: `worker`, `in-process` or `web`.
+        queues: The queues it consumes.
+        threads: Jobs it runs at a time.
+    """
+
+    def __init__(self, state: State, kind: str, queues: list[str], threads: int) -> None:
+        self.logger = logging.getLogger("flask_understudy")
+        self.id = str(uuid.uuid4())
+        self.pid = os.getpid()
+        self.state = state
+        self.kind = kind
+        self.queues = queues
+        self.threads = threads
+        self.app: Flask = state.app
+        self.config: Config = state.config
+        self.broker: LedgerBroker = state.broker
+        self.bind_arguments = {"mapper": Job}
+        self.interrupts = Interrupts()
+        self.writer = Writer(state.database, self.id, self.announce)
+        self.heartbeat = Heartbeat(state.database, self, state.config.lease_seconds)
+        self.stopping = threading.Event()
+        self._held: dict[str, ClaimedMessage] = {}
+
+    def start(self) -> None:
+        """Enter the process in the ledger and keep its lease.
+
+        Raises:
+            SQLAlchemyError: The database cannot be reached or the tables are missing.
+        """
+        self.heartbeat.enter()
+        self.heartbeat.start()
+        self.logger.info(
+            "Processor started: %s %s on %s, queues %s, %d threads.",
+            self.kind,
+            self.id,
+            socket.gethostname(),
+            ", ".join(self.queues) or "none",
+            self.threads,
+            extra={"event": "processor started", "worker": self.id, "pid": os.getpid()},
+        )
+
+    def session(self) -> Any:
+        """Return the application's session."""
+        return self.state.db.session
+
+    def announce(self, jobs: list[Due]) -> None:
+        """Announce jobs that wait; when the broker cannot, workers find them in the ledger."""
+        try:
+            self.state.transport.announce(jobs)
+        except TransportError as problem:
+            self.logger.debug("Not announced: %s", problem)
+
+    def hold(self, claimed: Claimed, released: Callable[[float], None] | None) -> ClaimedMessage:
+        """Return the message of a job this process just claimed."""
+        message = ClaimedMessage(claimed, self, released)
+        self._held[claimed.id] = message
+        return message
+
+    def note_started(self, job_id: str) -> None:
+        """Remember that a job's code runs, so that its crash is not blamed on others."""
+        self.heartbeat.note_started(job_id)
+
+    def note_ended(self, job_id: str) -> None:
+        """Remember that a job's code ended."""
+        self._held.pop(job_id, None)
+        self.heartbeat.note_ended(job_id)
+
+    def held(self) -> list[ClaimedMessage]:
+        """Return the jobs that are claimed by this process and not finished."""
+        return list(self._held.values())
+
+    def lease_lost(self) -> None:
+        """The lease could not be renewed in time: others may run our jobs, so ours must stop."""
+        for job in self.interrupts.raise_in(None, LeaseLost):
+            self.logger.error("Job %s is interrupted: this worker could not renew its lease.", job.id)
+
+    def hand_back(self, messages: list[ClaimedMessage]) -> None:
+        """Return claims to the ledger without charging them (T6)."""
+        for message in messages:
+            self._held.pop(message.claimed.id, None)
+            ending = Ending(message.claimed.id, message.claimed.fence, "waiting", "handed_back", charged=0)
+            self.writer.put(Finish(message.claimed.id, message.claimed.fence, ending=ending))
+        self.announce([Due(m.claimed.id, m.claimed.queue, m.claimed.priority, m.claimed.run_ms) for m in messages])
+
+    def stop_soon(self, leave: Callable[[], None]) -> None:
+        """Claim nothing any more; interrupt and hand back what still runs when the time to stop is over (G11).
+
+        Args:
+            leave: Called when jobs did not even heed the interrupt; ends the process.
+        """
+        if self.stopping.is_set():
+            return
+        self.stopping.set()
+        budget = max(0.0, self.config.shutdown_timeout_ms / 1000 - HAND_BACK_SECONDS)
+        threading.Thread(
+            target=self._stop_stragglers, args=(budget, leave), name="understudy-stop", daemon=True
+        ).start()
+
+    def _stop_stragglers(self, budget: float, leave: Callable[[], None]) -> None:
+        deadline = time.monotonic() + budget
+        while self._held and time.monotonic() < deadline:
+            time.sleep(0.05)
+        if not self._held:
+            return
+        for job in self.interrupts.raise_in(None, Shutdown):
+            self.logger.warning("Job %s is interrupted: the worker has to stop.", job.id)
+        deadline = time.monotonic() + HAND_BACK_SECONDS / 2
+        while self._held and time.monotonic() < deadline:
+            time.sleep(0.05)
+        if stragglers := self.held():
+            self.logger.warning("%d jobs did not stop in time and are handed back.", len(stragglers))
+            self.hand_back(stragglers)
+            self.writer.flush(HAND_BACK_SECONDS / 2)
+            self.stop()
+            leave()
+
+    def stop(self) -> None:
+        """Write what is left and leave the ledger; idempotent."""
+        self.stopping.set()
+        if not self.writer.close(HAND_BACK_SECONDS):
+            self.logger.error("The ledger could not be written before the worker stopped; its jobs will be rescued.")
+            self.heartbeat.stop()
+            return
+        self.heartbeat.stop()
+        if not self._held:
+            try:
+                with self.state.database.statement() as connection:
+                    run(connection, FAREWELL, id=self.id)
+            except SQLAlchemyError as problem:
+                self.logger.warning("The worker could not take leave of the ledger: %s", type(problem).__name__)
+
+    def described(self) -> dict[str, Any]:
+        """Return the worker's row for the ledger."""
+        return {
+            "id": self.id,
+            "kind": self.kind,
+            "hostname": socket.gethostname(),
+            "pid": self.pid,
+            "queues": json.dumps(self.queues),
+            "threads": self.threads,
+        }
