@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from .claims import ClaimedMessage
 from .errors import TransportError
+from .isolation import Isolated, can_isolate
 from .ledger import transitions
 from .ledger.transitions import Claimed
 from .worker import WorkerProcess
@@ -119,7 +120,12 @@ class LedgerConsumer(Consumer):
             self.worker.stopping.wait(self.timeout)
         finally:
             self.capacity.release(places - len(claimed))
-        self._buffer.extend(self.worker.hold(job, self.capacity.ran) for job in self._known(claimed))
+        for job in self._known(claimed):
+            message = self.worker.hold(job, self.capacity.ran)
+            if job.crashes and can_isolate(self.worker, job):
+                Isolated(self.worker, job, self.capacity.ran).start()
+            else:
+                self._buffer.append(message)
         if not claimed:
             self._wait()
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -11,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from .ledger.database import Database
 from .ledger.statements import run
+from .watch import Watch
 
 if TYPE_CHECKING:
     from .worker import WorkerProcess
@@ -29,6 +32,7 @@ SELECT id FROM understudy_jobs WHERE id <any:ids> AND worker_id = :worker AND st
     AND cancel_requested_at IS NOT NULL"""
 
 CANCEL_CHECK_SECONDS = 1.0
+WATCHED = frozenset({"worker", "in-process"})
 
 
 class Heartbeat:
@@ -44,8 +48,9 @@ class Heartbeat:
         self.database = database
         self.worker = worker
         self.lease_seconds = lease_seconds
+        self.watch = Watch(database, worker.id, int(lease_seconds * 1000)) if worker.kind in WATCHED else None
+        self._parent = os.getppid()
         self._stopped = threading.Event()
-        self._running: set[str] = set()
         self._renewed = time.monotonic()
         self._lost = False
 
@@ -66,20 +71,26 @@ class Heartbeat:
         self._renewed = began
 
     def start(self) -> None:
-        """Renew from now on."""
+        """Renew from now on, with the sibling's help."""
+        if self.watch is not None:
+            self.watch.ensure()
         threading.Thread(target=self._run, name="understudy-heartbeat", daemon=True).start()
 
     def stop(self) -> None:
         """Renew no more."""
         self._stopped.set()
+        if self.watch is not None:
+            self.watch.stop()
 
     def note_started(self, job_id: str) -> None:
         """A job's code starts to run."""
-        self._running.add(job_id)
+        if self.watch is not None:
+            self.watch.started(job_id)
 
     def note_ended(self, job_id: str) -> None:
         """A job's code ended."""
-        self._running.discard(job_id)
+        if self.watch is not None:
+            self.watch.ended(job_id)
 
     def _run(self) -> None:
         due = 0.0
@@ -94,6 +105,16 @@ class Heartbeat:
                 logger.warning("The lease could not be renewed: %s", type(problem).__name__)
                 due = 0.0
             self.check()
+            if self.watch is not None and not self._stopped.is_set():
+                self.watch.ensure()
+            self._end_with_master()
+
+    def _end_with_master(self) -> None:
+        """A worker whose master died would go on for ever, unseen by its supervisor: end it in good order."""
+        if self.worker.kind == "worker" and os.getppid() != self._parent and not self.worker.stopping.is_set():
+            logger.error("The master process died; worker %s stops.", self.worker.id)
+            self._parent = os.getppid()
+            os.kill(os.getpid(), signal.SIGTERM)
 
     def renew(self) -> None:
         """Renew the lease; a worker whose row is gone was taken for dead and enters anew."""

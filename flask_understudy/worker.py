@@ -111,6 +111,10 @@ class WorkerProcess:
         self._held.pop(job_id, None)
         self.heartbeat.note_ended(job_id)
 
+    def held_job(self, job_id: str) -> ClaimedMessage | None:
+        """Return a job that this process holds, or None."""
+        return self._held.get(job_id)
+
     def held(self) -> list[ClaimedMessage]:
         """Return the jobs that are claimed by this process and not finished."""
         return list(self._held.values())
