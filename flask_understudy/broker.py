@@ -33,6 +33,8 @@ from .worker import WorkerProcess
 
 logger = logging.getLogger("flask_understudy")
 
+MOST_TRIES = 5
+
 TWIN = """
 SELECT id FROM understudy_jobs
 WHERE tenant = :tenant AND dedup_key = :key AND state IN ('delayed', 'waiting', 'active')"""
@@ -308,7 +310,9 @@ def accept(connection: Connection, jobs: list[NewJob]) -> Stored:
     accepted: list[tuple[NewJob, int]] = []
     twins: dict[str, str] = {}
     missing = jobs
-    while missing:
+    for _ in range(MOST_TRIES):
+        if not missing:
+            break
         due = transitions.insert(connection, missing)
         accepted += [(job, due[job.id]) for job in missing if job.id in due]
         again = []

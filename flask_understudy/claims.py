@@ -143,10 +143,14 @@ class ClaimedMessage(MessageProxy):
             self.worker.logger.exception("A teardown of the application failed after job %s.", self.claimed.id)
         finally:
             self.worker.note_ended(self.claimed.id)
-            if self._released is not None:
-                self._released(self._duration)
-                self._released = None
+            self.release()
         self.worker.writer.put(self._finish(exception))
+
+    def release(self) -> None:
+        """The job no longer occupies the worker; idempotent."""
+        if self._released is not None:
+            self._released(self._duration)
+            self._released = None
 
     # -- what hooks may decide -----------------------------------------------------------------------------------
 

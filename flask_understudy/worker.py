@@ -128,6 +128,7 @@ class WorkerProcess:
         """Return claims to the ledger without charging them (T6)."""
         for message in messages:
             self._held.pop(message.claimed.id, None)
+            message.release()
             ending = Ending(message.claimed.id, message.claimed.fence, "waiting", "handed_back", charged=0)
             self.writer.put(Finish(message.claimed.id, message.claimed.fence, ending=ending))
         self.announce([Due(m.claimed.id, m.claimed.queue, m.claimed.priority, m.claimed.run_ms) for m in messages])

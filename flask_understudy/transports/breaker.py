@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable
 
@@ -23,12 +24,15 @@ class Breaker:
     def __init__(self, probe: Callable[[], None]) -> None:
         self._probe = probe
         self._closed = True
+        self._pid = os.getpid()
         self._lock = threading.Lock()
         self._stopped = threading.Event()
 
     @property
     def is_closed(self) -> bool:
         """Whether the broker may be asked."""
+        if not self._closed and self._pid != os.getpid():  # forked while open: the probe stayed behind
+            self._watch()
         return self._closed
 
     def open(self, problem: BaseException) -> None:
@@ -42,6 +46,10 @@ class Breaker:
             problem or type(problem).__name__,
         )
         emit(broker_lost, self, error=str(problem))
+        self._watch()
+
+    def _watch(self) -> None:
+        self._pid = os.getpid()
         threading.Thread(target=self._probe_until_up, name="understudy-probe", daemon=True).start()
 
     def _probe_until_up(self) -> None:

@@ -26,7 +26,8 @@ from .breaker import Breaker
 logger = logging.getLogger("flask_understudy")
 
 PREFIX = "understudy:"
-BLOCK_MARGIN_SECONDS = 2.0
+BLOCK_SECONDS = 1.0
+BLOCK_MARGIN_SECONDS = 1.5
 _EPOCH_MS = 1_577_836_800_000  # 2020-01-01
 _TIME_BITS = 41  # ms of 69 years
 _PRIORITY_OFFSET = 1024
@@ -67,11 +68,10 @@ class RedisTransport:
         key = (os.getpid(), blocking)
         client = self._clients.get(key)
         if client is None:
-            limit = None if blocking else self.timeout
             client = self._clients[key] = redis.Redis.from_url(
                 self.url,
                 socket_connect_timeout=self.timeout,
-                socket_timeout=BLOCK_MARGIN_SECONDS + 5 if limit is None else limit,
+                socket_timeout=BLOCK_SECONDS + BLOCK_MARGIN_SECONDS if blocking else self.timeout,
                 retry=Retry(NoBackoff(), 0),
                 decode_responses=True,
                 protocol=2,
@@ -138,12 +138,12 @@ class RedisTransport:
         return [member for member, _ in found]
 
     def wait(self, queue: str, timeout: float) -> list[str]:
-        """Block until an id is announced, which wakes one waiter alone, and pop it.
+        """Block until an id is announced, which wakes one waiter alone, and pop it; for `BLOCK_SECONDS` at the most.
 
         Raises:
             TransportError: Redis is down.
         """
-        found = self._guarded(lambda: self._client(blocking=True).bzpopmin(PREFIX + queue, timeout))
+        found = self._guarded(lambda: self._client(blocking=True).bzpopmin(PREFIX + queue, min(timeout, BLOCK_SECONDS)))
         return [found[1]] if found else []
 
     def depths(self, queues: Sequence[str]) -> dict[str, int]:

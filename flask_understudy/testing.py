@@ -1,0 +1,376 @@
+"""Jobs in an application's own tests: what was sent, and running it here and now.
+
+Jobs run in the thread that asks, one at a time, through all middleware, in an application context of their own, and
+their ends are in the ledger when the call returns. No clock and no other thread works beside the test. All of it works
+on PostgreSQL, on SQLite in a file and on SQLite in memory. With pytest the fixture `understudy` is a `TestWorker`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import dramatiq
+from flask import current_app, has_app_context
+from sqlalchemy import select, text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from .broker import explained
+from .claims import ClaimedMessage
+from .clock.announce import expire, promote
+from .errors import JobConflict, JobNotFound, UnderstudyError
+from .joining import has_uncommitted_writes
+from .ledger import TERMINAL, Database, Job, Queue, queries, transitions
+from .ledger.transitions import Claimed, Due
+from .ledger.writer import Finish, LogLine, Progress, Writer
+from .processing import process
+from .state import KEY, State
+from .worker import WorkerProcess
+
+if TYPE_CHECKING:
+    from .extension import Understudy
+
+AnyActor = dramatiq.Actor[Any, Any]
+
+
+class TestWorker:
+    """Runs the jobs of one application in the thread of a test.
+
+    Args:
+        jobs: The application's `Understudy`, or `app.extensions["understudy"]`.
+
+    It is a context manager; `stop` does the same as leaving it.
+    """
+
+    __test__ = False  # no test case, whatever its name makes pytest think
+
+    def __init__(self, jobs: Understudy | State) -> None:
+        self.state = jobs if isinstance(jobs, State) else jobs.state
+        self._process: _Process | None = None
+
+    def __enter__(self) -> Self:
+        """Return itself; the ledger is entered with the first job."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop."""
+        self.stop()
+
+    def run(self, job: str | Job | dramatiq.Message[Any], *, raise_errors: bool = False) -> Job:
+        """Run one waiting or delayed job now, whatever its time.
+
+        Args:
+            job: The message that `send` returned, a job, or its id.
+            raise_errors: Raise what the actor raised, after its end was recorded.
+
+        Returns:
+            The job as the run left it: `completed`, `failed`, `cancelled`, or `delayed` until the next attempt.
+
+        Raises:
+            JobNotFound: There is no such job, or its sender has not committed yet.
+            JobConflict: It does not wait, its queue is paused, or it has expired.
+            UncommittedWrites: `db.session` holds writes that no worker would see.
+        """
+        id = job if isinstance(job, str) else job.id if isinstance(job, Job) else job.message_id
+        worker = self._worker()
+        with self.state.database.transaction() as connection:
+            transitions.hasten(connection, ids=[id])
+        with self.state.database.claims() as connection:
+            claimed = transitions.claim(connection, worker.id, [id])
+        if not claimed:
+            raise self._refusal(id)
+        self._run(claimed[0], raise_errors)
+        return self._job(id)
+
+    def drain(
+        self,
+        queue: str | None = None,
+        *,
+        include_delayed: bool = False,
+        limit: int = 1000,
+        raise_errors: bool = False,
+    ) -> list[Job]:
+        """Run jobs until none is due, those included that they send themselves.
+
+        Args:
+            queue: Only this queue; default all.
+            include_delayed: Do not wait for anybody's time: retries and jobs of next year run as well.
+            limit: Attempts after which something must be wrong.
+            raise_errors: Raise what an actor raised, at the first that does.
+
+        Returns:
+            The jobs that ended, in that order. One that waits for its next attempt has not.
+
+        Raises:
+            AssertionError: There was still work after `limit` attempts.
+            UncommittedWrites: `db.session` holds writes that no worker would see.
+        """
+        worker = self._worker()
+        ended: list[Job] = []
+        ran = 0
+        while True:
+            claimed = self._next(worker, queue, include_delayed)
+            if claimed is None:
+                return ended
+            if ran == limit:
+                worker.hand_back([worker.hold(claimed, None)])
+                worker.writer.flush()
+                raise AssertionError(f"There is still work after {limit} attempts; the next job is {claimed.actor!r}.")
+            ran += 1
+            self._run(claimed, raise_errors)
+            job = self._job(claimed.id)
+            if job.state in TERMINAL:
+                ended.append(job)
+
+    def sent(self, actor: AnyActor | str | None = None, queue: str | None = None) -> list[Job]:
+        """Return the jobs that were accepted, whatever became of them, the first one first.
+
+        Inside a transaction of `db.session` with uncommitted writes, the jobs sent in it are among them.
+
+        Args:
+            actor: Only this actor's, or this name's.
+            queue: Only this queue's.
+        """
+        query = select(Job).order_by(Job.created_at)
+        if self.state.database.is_sqlite:
+            query = query.order_by(text("rowid"))
+        if actor is not None:
+            query = query.where(Job.actor == _name(actor))
+        if queue is not None:
+            query = query.where(Job.queue == queue)
+        try:
+            if self._is_writing():
+                session = self.state.db.session()
+                with session.no_autoflush:
+                    return _detached(session, session.scalars(query.execution_options(populate_existing=True)))
+            with Session(self.state.database.own_engine, expire_on_commit=False) as session:
+                return _detached(session, session.scalars(query))
+        except SQLAlchemyError as problem:
+            raise explained(problem) from problem
+
+    def assert_sent(
+        self,
+        actor: AnyActor | str,
+        *,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        queue: str | None = None,
+        times: int | None = None,
+    ) -> list[Job]:
+        """Assert that an actor was sent.
+
+        Args:
+            actor: The actor or its name.
+            args: Its positional arguments, exactly; default any.
+            kwargs: Its keyword arguments, exactly; default any.
+            queue: The queue; default any.
+            times: How often, exactly; default once or more.
+
+        Returns:
+            The jobs that match.
+
+        Raises:
+            AssertionError: It was not; says what was sent instead.
+        """
+        all_sent = self.sent()
+        found = [
+            job
+            for job in all_sent
+            if job.actor == _name(actor)
+            and (args is None or job.args == _as_json(list(args)))
+            and (kwargs is None or job.kwargs == _as_json(dict(kwargs)))
+            and (queue is None or job.queue == queue)
+        ]
+        if len(found) == times or (times is None and found):
+            return found
+        wanted = {"args": args, "kwargs": kwargs, "queue": queue}
+        terms = ", ".join(f"{name}={value!r}" for name, value in wanted.items() if value is not None)
+        lines = "".join(
+            f"\n  {job.actor} args={job.args!r} kwargs={job.kwargs!r} ({job.state} in queue {job.queue})"
+            for job in all_sent
+        )
+        raise AssertionError(
+            f"{_name(actor)} was sent {_times(len(found))}{' with ' + terms if terms else ''}; "
+            f"expected {'at least once' if times is None else _times(times)}. "
+            f"Sent were:{lines or ' no jobs at all.'}"
+        )
+
+    def stop(self) -> None:
+        """Leave the ledger and close the library's own connections; idempotent."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.stop()
+            self.state.database.close()
+
+    # -- within ----------------------------------------------------------------------------------------------------
+
+    def _worker(self) -> _Process:
+        """Return the worker with its lease renewed, so that no clock elsewhere takes it for dead."""
+        if self._is_writing():
+            raise UncommittedWrites(
+                "db.session holds uncommitted writes, which no worker would see. Commit before you run jobs."
+            )
+        process = self._process or _Process(self.state)
+        try:
+            process.heartbeat.enter()
+        except SQLAlchemyError as problem:
+            raise explained(problem) from problem
+        self._process = process
+        return process
+
+    def _is_writing(self) -> bool:
+        if not has_app_context() or current_app.extensions.get(KEY) is not self.state:
+            return False
+        return has_uncommitted_writes(self.state.db.session())
+
+    def _next(self, worker: _Process, queue: str | None, include_delayed: bool) -> Claimed | None:
+        expire(self.state)
+        promote(self.state)
+        with self.state.database.transaction() as connection:
+            if include_delayed:
+                transitions.hasten(connection, queue=queue)
+            found = select(Job.queue).where(Job.state == "waiting").distinct().order_by(Job.queue)
+            queues = [queue] if queue is not None else list(connection.scalars(found))
+        for name in queues:
+            with self.state.database.claims() as connection:
+                claimed = transitions.claim_next(connection, worker.id, name, 1)
+            if claimed:
+                return claimed[0]
+        return None
+
+    def _run(self, claimed: Claimed, raise_errors: bool) -> None:
+        worker = self._worker()
+        message = worker.hold(claimed, None)
+        process(message)
+        worker.writer.flush()
+        if has_app_context() and current_app.extensions.get(KEY) is self.state:
+            self.state.db.session.expire_all()  # so that the test sees what the job did
+        if raise_errors and message.raised is not None:
+            raise message.raised
+
+    def _job(self, id: str) -> Job:
+        job = queries.find(self.state.database, id)
+        if job is None:
+            raise JobNotFound(f"There is no job {id!r}. Was it sent in a transaction that is not committed?")
+        return job
+
+    def _refusal(self, id: str) -> UnderstudyError:
+        job = self._job(id)
+        if job.state != "waiting":
+            return JobConflict(f"Job {id} is {job.state}; only waiting and delayed jobs can be run.")
+        with Session(self.state.database.own_engine) as session:
+            queue = session.get(Queue, job.queue)
+        if queue is not None and queue.paused_at is not None:
+            return JobConflict(f"Job {id} waits in the queue {job.queue!r}, which is paused.")
+        return JobConflict(f"Job {id} expired at {job.expires_at} and never runs.")
+
+
+class UncommittedWrites(UnderstudyError):
+    """Jobs are to be run while `db.session` holds writes that they could not see, or would wait for in vain."""
+
+
+def run_job(jobs: Understudy | State, job: str | Job | dramatiq.Message[Any], *, raise_errors: bool = False) -> Job:
+    """Run one job now; see `TestWorker.run`."""
+    with TestWorker(jobs) as worker:
+        return worker.run(job, raise_errors=raise_errors)
+
+
+def drain(
+    jobs: Understudy | State,
+    queue: str | None = None,
+    *,
+    include_delayed: bool = False,
+    limit: int = 1000,
+    raise_errors: bool = False,
+) -> list[Job]:
+    """Run jobs until none is due; see `TestWorker.drain`."""
+    with TestWorker(jobs) as worker:
+        return worker.drain(queue, include_delayed=include_delayed, limit=limit, raise_errors=raise_errors)
+
+
+def sent(jobs: Understudy | State, actor: AnyActor | str | None = None, queue: str | None = None) -> list[Job]:
+    """Return the jobs that were accepted; see `TestWorker.sent`."""
+    return TestWorker(jobs).sent(actor, queue)
+
+
+def assert_sent(
+    jobs: Understudy | State,
+    actor: AnyActor | str,
+    *,
+    args: Sequence[Any] | None = None,
+    kwargs: Mapping[str, Any] | None = None,
+    queue: str | None = None,
+    times: int | None = None,
+) -> list[Job]:
+    """Assert that an actor was sent; see `TestWorker.assert_sent`."""
+    return TestWorker(jobs).assert_sent(actor, args=args, kwargs=kwargs, queue=queue, times=times)
+
+
+class _Message(ClaimedMessage):
+    """Remembers what the actor raised, which Dramatiq forgets once the end is recorded."""
+
+    raised: BaseException | None = None
+
+    def stuff_exception(self, exception: BaseException) -> None:
+        super().stuff_exception(exception)
+        self.raised = exception
+
+
+class _Writer(Writer):
+    """Writes when it is asked to, in the thread that asks: SQLite in memory is one connection for all threads."""
+
+    def __init__(self, database: Database, worker: str, announce: Callable[[list[Due]], None]) -> None:
+        super().__init__(database, worker, announce)
+        self._notes: list[Finish | Progress | LogLine] = []
+
+    def put(self, note: Finish | Progress | LogLine) -> None:
+        self._notes.append(note)
+
+    def flush(self, timeout: float = 30.0) -> bool:
+        notes, self._notes = self._notes, []
+        if notes:
+            self._write_until_done(notes)
+        return True
+
+    def close(self, timeout: float = 5.0) -> bool:
+        return self.flush(timeout)
+
+
+class _Process(WorkerProcess):
+    """A worker without threads."""
+
+    def __init__(self, state: State) -> None:
+        super().__init__(state, "test", [], 1)
+        self.writer = _Writer(state.database, self.id, self.announce)
+
+    def hold(self, claimed: Claimed, released: Callable[[float], None] | None) -> _Message:
+        message = _Message(claimed, self, released)
+        self._held[claimed.id] = message
+        return message
+
+
+def _name(actor: AnyActor | str) -> str:
+    return actor if isinstance(actor, str) else actor.actor_name
+
+
+def _as_json(value: Any) -> Any:
+    return json.loads(json.dumps(value))
+
+
+def _times(n: int) -> str:
+    return {0: "never", 1: "once"}.get(n, f"{n} times")
+
+
+def _detached(session: Session, jobs: Iterable[Job]) -> list[Job]:
+    found = list(jobs)
+    for job in found:
+        session.expunge(job)
+    return found
+
+
+__all__ = ["TestWorker", "UncommittedWrites", "assert_sent", "drain", "run_job", "sent"]
