@@ -32,7 +32,6 @@ class QueuePolicy:
         backoff_factor: Each wait is this many times the one before.
         jitter: Share by which a wait may be shorter or longer; 0 to 1.
         time_limit: ms that one attempt may take.
-        concurrency: Jobs of the queue that run at a time, over all workers; None = no limit.
         keep_completed: How long completed jobs are kept.
         keep_failed: How long failed and cancelled jobs are kept.
     """
@@ -45,7 +44,6 @@ class QueuePolicy:
     backoff_factor: float | None = None
     jitter: float | None = None
     time_limit: int | None = None
-    concurrency: int | None = None
     keep_completed: timedelta = timedelta(days=1)
     keep_failed: timedelta = timedelta(days=7)
 
