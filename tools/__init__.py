@@ -1,0 +1,1 @@
+"""Programs and helpers for working on the project: not part of what is installed."""
