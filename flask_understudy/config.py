@@ -259,26 +259,33 @@ def transport_url(named: str, config: Mapping[str, Any], environ: Mapping[str, s
     url, host = look("REDIS_URL"), look("QUEUE_REDIS_HOST")
     port, password = look("QUEUE_REDIS_PORT"), look("QUEUE_REDIS_PASSWORD")
     if host or port or password:
-        secret = f":{quote(str(password), safe='')}@" if password else ""
-        from_parts = f"redis://{secret}{host or 'localhost'}:{port or 6379}/0"
-        if url and (urlsplit(url).hostname, urlsplit(url).port or 6379) != (
-            host or "localhost",
-            int(port or 6379),
-        ):
+        try:
+            by_parts = (host or "localhost", _whole(1)(port or 6379))
+        except ValueError as problem:
+            raise ConfigError(f"QUEUE_REDIS_PORT is {port!r}; it takes {problem}.") from None
+        by_url = (urlsplit(url).hostname, _port(url)) if url else by_parts
+        if by_url != by_parts:
             logger.warning(
                 "REDIS_URL names %s:%s and QUEUE_REDIS_* names %s:%s; REDIS_URL is used. Make them agree.",
-                urlsplit(url).hostname,
-                urlsplit(url).port or 6379,
-                host or "localhost",
-                port or 6379,
+                *by_url,
+                *by_parts,
             )
-        url = url or from_parts
+        secret = f":{quote(str(password), safe='')}@" if password else ""
+        url = url or f"redis://{secret}{by_parts[0]}:{by_parts[1]}/0"
     url = named or url
     if not url:
         return "database"
     if urlsplit(url).scheme not in {"redis", "rediss", "unix"}:
         raise ConfigError(f"{redacted(url)!r} is no transport; it takes database, redis://host:port/db or rediss://…")
+    _port(url)
     return str(url)
+
+
+def _port(url: str) -> int:
+    try:
+        return urlsplit(url).port or 6379
+    except ValueError as problem:
+        raise ConfigError(f"{redacted(url)!r} is no transport: {problem}.") from None
 
 
 def redacted(url: str) -> str:

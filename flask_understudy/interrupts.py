@@ -23,6 +23,7 @@ from .context import RunningJob
 logger = logging.getLogger("flask_understudy")
 
 TICK_SECONDS = 0.25
+LINGER_TICKS = 8
 
 
 @dataclass(slots=True)
@@ -81,8 +82,14 @@ class Interrupts:
         return [entry.job for _, entry in hit]
 
     def _watch(self) -> None:
+        idle = 0
         while True:
             time.sleep(TICK_SECONDS)
             now = time.monotonic()
             for job in self._raise(lambda e, now=now: e.deadline is not None and now >= e.deadline, TimeLimitExceeded):  # type: ignore[misc]
                 logger.warning("Job %s (%s) exceeded its time limit and is interrupted.", job.id, job.actor)
+            with self._lock:
+                idle = 0 if self._open else idle + 1
+                if idle > LINGER_TICKS:  # the next limit starts another watcher
+                    self._watcher_pid = None
+                    return

@@ -107,7 +107,9 @@ def _after_rollback(session: Session, previous: SessionTransaction) -> None:
 def _after_end(session: Session, transaction: SessionTransaction) -> None:
     if transaction.parent is None:
         session.info.pop(_CONNECTION, None)
-        _drop(session, session.info.get(_PENDING, []), "ended without a commit")
+    pending: list[_Pending] = session.info.get(_PENDING, [])
+    gone = [entry for entry in pending if transaction.parent is None or entry.transaction is transaction]
+    _drop(session, gone, "ended without a commit")
 
 
 def _drop(session: Session, gone: Sequence[_Pending], how: str) -> None:

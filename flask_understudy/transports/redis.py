@@ -75,8 +75,7 @@ class RedisTransport:
                 retry=Retry(NoBackoff(), 0),
                 decode_responses=True,
                 protocol=2,
-                lib_name=None,
-                lib_version=None,
+                driver_info=None,
             )
         return client
 
