@@ -290,6 +290,8 @@ class LedgerBroker(Broker):
             message.cancel(None)
         if exception is not None:
             kwargs = {"exception": exception}
+        elif "exception" in kwargs:
+            kwargs = {"result": None}
         with message.hooks():
             super().emit_after(signal, *args, **kwargs)
 

@@ -123,7 +123,7 @@ class ClaimedMessage(MessageProxy):
             exception = ReportedFailure(str(result["reason"]))
             self.stuff_exception(exception)
         self.result = result
-        return exception
+        return None if self.recorded else exception  # what its own transaction completed cannot fail any more
 
     @contextmanager
     def hooks(self) -> Iterator[None]:

@@ -22,10 +22,10 @@ from .worker import WorkerProcess
 
 logger = logging.getLogger("flask_understudy")
 
-BATCH = 64
+BATCH = 128
 LEDGER_LOOK_SECONDS = 5.0
 AHEAD_SECONDS = 0.05
-MOST_AHEAD = 3
+MOST_AHEAD = 7
 STOPPING_PAUSE_SECONDS = 0.1
 UNKNOWN_ACTOR_MS = 72_000  # 50 hand-backs of it are an hour: a deploy's worth of patience
 
@@ -57,10 +57,16 @@ class Capacity:
             ahead = min(ahead, int(self._threads * AHEAD_SECONDS / self._average))
         return self._threads + ahead
 
+    @property
+    def _enough(self) -> int:
+        """Places taken at which claiming is worth its cost: half of what may be claimed ahead is used up."""
+        size = self.size
+        return max(min(size - 1, self._threads), size // 2) if size > self._threads else size - 1
+
     def acquire(self, most: int, timeout: float) -> int:
-        """Take up to `most` places, waiting up to `timeout` s for the first; return how many."""
+        """Take up to `most` places, waiting up to `timeout` s until it is worth it; return how many."""
         with self._changed:
-            self._changed.wait_for(lambda: self._taken < self.size, timeout)
+            self._changed.wait_for(lambda: self._taken <= self._enough, timeout)
             n = max(0, min(most, self.size - self._taken))
             self._taken += n
             return n

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakSet
 
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.orm import Session, SessionTransaction, scoped_session
@@ -23,6 +24,8 @@ logger = logging.getLogger("flask_understudy")
 _WROTE = "understudy_wrote"
 _CONNECTION = "understudy_connection"
 _PENDING = "understudy_pending"
+
+_watched: WeakSet[Any] = WeakSet()
 
 _WRITES = re.compile(
     r"\s*(?:insert|update|delete|merge|replace|copy|create|alter|drop|truncate|call|do)\b"
@@ -45,7 +48,8 @@ def watch(session: scoped_session[Any], engine: Engine) -> None:
         event.listen(engine, "after_cursor_execute", _note_write)
         event.listen(engine, "commit", _forget_write)
         event.listen(engine, "rollback", _forget_write)
-    if not event.contains(factory, "after_commit", _after_commit):
+    if factory not in _watched:  # `event.contains` may mean an earlier factory at the same address
+        _watched.add(factory)
         event.listen(factory, "after_begin", _after_begin)
         event.listen(factory, "after_commit", _after_commit)
         event.listen(factory, "after_soft_rollback", _after_rollback)
@@ -74,7 +78,8 @@ def _note_write(connection: Connection, _cursor: Any, statement: str, _params: A
 
 
 def _forget_write(connection: Connection) -> None:
-    connection.info.pop(_WROTE, None)
+    if not connection.invalidated:  # a lost connection has nothing to tell, and asking it would fail the rollback
+        connection.info.pop(_WROTE, None)
 
 
 def _after_begin(session: Session, _transaction: SessionTransaction, connection: Connection) -> None:

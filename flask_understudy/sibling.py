@@ -69,10 +69,12 @@ class Ledger:
         return self.execute(sql, (self.task["lease_ms"], self.task["worker"]))
 
     def report(self, suspects: list[str]) -> bool:
-        """End the lease and name the jobs that were running."""
+        """End the lease, name the jobs that were running, and let another clock lead if this one did."""
         mark, after = _MARK[self.dialect], _AFTER[self.dialect]
         sql = f"UPDATE understudy_workers SET lease_until = {after}, suspects = {mark} WHERE id = {mark}"  # noqa: S608
-        return self.execute(sql, (-1, json.dumps(suspects), self.task["worker"]))
+        lead = f"DELETE FROM understudy_leases WHERE holder = {mark}"  # noqa: S608
+        reported = self.execute(sql, (-1, json.dumps(suspects), self.task["worker"]))
+        return reported and self.execute(lead, (self.task["worker"],))
 
 
 def running(shared: mmap.mmap) -> list[str]:

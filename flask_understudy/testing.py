@@ -195,8 +195,8 @@ class TestWorker:
             for job in all_sent
         )
         raise AssertionError(
-            f"{_name(actor)} was sent {_times(len(found))}{' with ' + terms if terms else ''}; "
-            f"expected {'at least once' if times is None else _times(times)}. "
+            f"{_name(actor)} {_times_sent(len(found))}{' with ' + terms if terms else ''}; "
+            f"expected was {'once or more' if times is None else _times(times)}. "
             f"Sent were:{lines or ' no jobs at all.'}"
         )
 
@@ -360,6 +360,10 @@ def _name(actor: AnyActor | str) -> str:
 
 def _as_json(value: Any) -> Any:
     return json.loads(json.dumps(value))
+
+
+def _times_sent(n: int) -> str:
+    return f"was sent {_times(n)}" if n else "was never sent"
 
 
 def _times(n: int) -> str:

@@ -80,12 +80,9 @@ class Clock:
         announce(self.state)
 
     def rescue(self) -> None:
-        """T7: see `clock.rescue`; once the database has answered for so long that live workers could report."""
-        if (
-            self._healthy_since is not None
-            and time.monotonic() - self._healthy_since >= self.state.config.rescue_grace_seconds
-        ):
-            rescue(self.state)
+        """T7: see `clock.rescue`; leases that merely ran out count once live workers have had time to renew theirs."""
+        healthy = time.monotonic() - self._healthy_since if self._healthy_since is not None else 0.0
+        rescue(self.state, reported_only=healthy < self.state.config.rescue_grace_seconds)
 
     def fire(self) -> None:
         """Fire what is due: see `clock.schedules`."""

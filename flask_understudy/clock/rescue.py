@@ -15,7 +15,8 @@ from ..state import State
 
 logger = logging.getLogger("flask_understudy")
 
-DEAD = "SELECT id, suspects FROM understudy_workers WHERE lease_until < <now>"
+DEAD = """
+SELECT id, suspects FROM understudy_workers WHERE lease_until < <now> AND (:any_dead OR suspects IS NOT NULL)"""
 
 ORPHANS = """
 INSERT INTO understudy_workers (id, kind, hostname, pid, queues, threads, started_at, lease_until)
@@ -29,13 +30,18 @@ DELETE FROM understudy_workers WHERE id = :id AND lease_until < <now>
     AND NOT EXISTS (SELECT 1 FROM understudy_jobs AS j WHERE j.state = 'active' AND j.worker_id = :id)"""
 
 
-def rescue(state: State) -> int:
-    """Take back the jobs of every worker whose lease ran out; return how many jobs."""
+def rescue(state: State, *, reported_only: bool = False) -> int:
+    """Take back the jobs of every worker whose lease ran out; return how many jobs.
+
+    Args:
+        state: The application's side of the library.
+        reported_only: Only of workers whose sibling saw them die; those are dead for certain.
+    """
     with state.database.statement() as connection:
         run(connection, ORPHANS)
         dead = [
             (id, json.loads(suspects) if isinstance(suspects, str) else suspects)
-            for id, suspects in run(connection, DEAD)
+            for id, suspects in run(connection, DEAD, any_dead=not reported_only)
         ]
     return sum(_rescue_from(state, worker, suspects) for worker, suspects in dead)
 

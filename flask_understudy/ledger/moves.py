@@ -27,22 +27,24 @@ FROM due WHERE id = due_id
 RETURNING id, queue, actor, args, kwargs, options, <ms:created_at>, tenant, owner, priority, correlation_id, attempt,
     max_attempts, fence, crashes, hand_backs, sensitive, <ms:run_at>, <sequence>"""
 
-_CLAIMABLE = """state = 'waiting' AND (expires_at IS NULL OR expires_at > <now>)
-    AND NOT EXISTS (SELECT 1 FROM understudy_queues AS q WHERE q.name = queue AND q.paused_at IS NOT NULL)"""
+_CLAIMABLE = """(expires_at IS NULL OR expires_at > <now>)
+    AND queue NOT IN (SELECT name FROM understudy_queues WHERE paused_at IS NOT NULL)"""
 
 CLAIM = f"""
 WITH due AS (SELECT id AS due_id FROM understudy_jobs
-    WHERE id <any:ids> AND {_CLAIMABLE} AND <unsynced> <skip locked>)
+    WHERE id <any:ids> AND <apart:state> = 'waiting' AND {_CLAIMABLE} AND <unsynced> <skip locked>)
 UPDATE understudy_jobs SET {_CLAIMED}"""  # noqa: S608
 
 CLAIM_NEXT = f"""
 WITH due AS (SELECT id AS due_id FROM understudy_jobs
-    WHERE queue = :queue AND {_CLAIMABLE} AND <unsynced>
+    WHERE queue = :queue AND state = 'waiting' AND {_CLAIMABLE} AND <unsynced>
     ORDER BY <in order> LIMIT :n <skip locked>)
 UPDATE understudy_jobs SET {_CLAIMED}"""  # noqa: S608
 
-_HELD = """understudy_jobs.id = r.id AND understudy_jobs.fence = r.fence AND understudy_jobs.worker_id = :worker
-    AND understudy_jobs.state = 'active'"""
+#: Holds for the jobs of `:ids` that are still this worker's. Always found by primary key: the index of held jobs keeps
+#: the entries of finished ones until vacuum, and grows without end beside a long transaction.
+_HELD = """understudy_jobs.id <any:ids> AND understudy_jobs.id = r.id AND understudy_jobs.fence = r.fence
+    AND <apart:understudy_jobs.worker_id> = :worker AND <apart:understudy_jobs.state> = 'active'"""
 
 COMPLETE = f"""
 UPDATE understudy_jobs SET state = 'completed', finished_at = <now>, progress = 100, error = NULL, reason = NULL,

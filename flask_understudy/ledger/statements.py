@@ -8,6 +8,7 @@ a handful of macros in `<angle brackets>` and `:named` parameters:
 - `<ms:column>`: a point in time as whole milliseconds since 1970;
 - `<rows:id text, n integer>`: the rows of the JSON parameter `:rows` as a table named `r`;
 - `<any:ids>`: a test for membership in the list parameter `ids`;
+- `<apart:column>`: a text column that no index is to be used for;
 - `<json:x>`: a text as a JSON value; `<time:x>`: a text as a point in time;
 - `<skip locked>`: lock the chosen rows and pass over those that others hold;
 - `<unsynced>`: a condition that is true, and lets this transaction commit without waiting for the disk;
@@ -33,6 +34,7 @@ _POSTGRESQL: dict[str, Callable[[str], str]] = {
     "ms": lambda column: f"CAST(extract(epoch FROM {column}) * 1000 AS bigint)",
     "rows": lambda spec: f"json_to_recordset(CAST(:rows AS json)) AS r({spec})",
     "any": lambda name: f"= ANY(:{name})",
+    "apart": lambda column: f"({column} || '')",
     "json": lambda x: f"CAST({x} AS json)",
     "time": lambda x: f"(CAST({x} AS timestamp) AT TIME ZONE 'UTC')",
     "skip locked": lambda _: "FOR UPDATE SKIP LOCKED",
@@ -54,6 +56,7 @@ _SQLITE: dict[str, Callable[[str], str]] = {
     "ms": lambda column: f"CAST(round((julianday({column}) - 2440587.5) * 86400000) AS INTEGER)",
     "rows": _sqlite_rows,
     "any": lambda name: f"IN (SELECT value FROM json_each(:{name}))",  # noqa: S608 - likewise
+    "apart": lambda column: f"(+{column})",
     "json": lambda x: x,
     "time": lambda x: x,
     "skip locked": lambda _: "",

@@ -150,14 +150,18 @@ def _claimed(rows: Iterable[Any]) -> list[Claimed]:
 def complete(connection: Connection, worker: str, ends: Sequence[tuple[str, int, str | None]]) -> set[str]:
     """T5: record results, given as (id, fence, encoded result); return the ids whose claim still held."""
     rows = [{"id": id, "fence": fence, "result": result} for id, fence, result in ends]
-    return {row[0] for row in run(connection, moves.COMPLETE, worker=worker, rows=json.dumps(rows))}
+    return {
+        row[0]
+        for row in run(connection, moves.COMPLETE, worker=worker, ids=[end[0] for end in ends], rows=json.dumps(rows))
+    }
 
 
 def end(connection: Connection, worker: str, endings: Sequence[Ending]) -> dict[str, str]:
     """T5, T6: record attempts that did not complete; return the new state of each whose claim still held."""
     rows = json.dumps([asdict(ending) for ending in endings])
-    run(connection, moves.RECORD_ATTEMPTS, worker=worker, rows=rows)
-    return {row[0]: row[1] for row in run(connection, moves.END, worker=worker, rows=rows)}
+    ids = [ending.id for ending in endings]
+    run(connection, moves.RECORD_ATTEMPTS, worker=worker, ids=ids, rows=rows)
+    return {row[0]: row[1] for row in run(connection, moves.END, worker=worker, ids=ids, rows=rows)}
 
 
 def promote(connection: Connection, n: int = 1000) -> list[Due]:

@@ -34,7 +34,8 @@ WHERE id = :id AND fence = :fence AND state = 'active'"""
 
 RECORDED = """
 UPDATE understudy_jobs SET result = coalesce(<json:r.result>, understudy_jobs.result)
-FROM <rows:id text, fence integer, result text> WHERE understudy_jobs.id = r.id AND understudy_jobs.fence = r.fence
+FROM <rows:id text, fence integer, result text>
+WHERE understudy_jobs.id <any:ids> AND understudy_jobs.id = r.id AND understudy_jobs.fence = r.fence
     AND understudy_jobs.worker_id = :worker AND understudy_jobs.state = 'completed'
 RETURNING understudy_jobs.id"""
 
@@ -205,7 +206,12 @@ class Writer:
             written = transitions.complete(connection, self.worker, completed)
             rest = [{"id": id, "fence": fence, "result": r} for id, fence, r in completed if id not in written]
             if rest:  # recorded by the job's own transaction or by a commit whose answer was lost, or no longer ours
-                written |= {row[0] for row in run(connection, RECORDED, rows=json.dumps(rest), worker=self.worker)}
+                written |= {
+                    row[0]
+                    for row in run(
+                        connection, RECORDED, ids=[r["id"] for r in rest], rows=json.dumps(rest), worker=self.worker
+                    )
+                }
             states.update(dict.fromkeys(written, "completed"))
         if endings:
             states.update(transitions.end(connection, self.worker, endings))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dramatiq import Actor, Broker
-from dramatiq.middleware import Middleware
+from dramatiq.middleware import Middleware, MiddlewareError
 
 from ..errors import ConfigError
 from ..policy import agreed_retries
@@ -42,15 +42,24 @@ class Options(Middleware):
     def before_declare_actor(self, broker: Broker, actor: Actor[Any, Any]) -> None:
         """Refuse options that could only fail later."""
         where = f"Actor {actor.actor_name}"
-        agreed_retries(actor.options, where)
+        try:
+            agreed_retries(actor.options, where)
+        except ConfigError as problem:
+            raise DeclarationError(str(problem)) from None
         fallback = actor.options.get("fallback")
         if fallback is not None and fallback not in FALLBACKS:
             raise DeclarationError(f"{where}: fallback is {fallback!r}; it takes one of {', '.join(FALLBACKS)}.")
+        for name in ("on_success", "on_failure", "on_retry_exhausted"):
+            target = actor.options.get(name)
+            if isinstance(target, Actor):
+                actor.options[name] = target.actor_name  # the hooks look actors up by name
+            elif target is not None and not isinstance(target, str):
+                raise DeclarationError(f"{where}: {name} is {target!r}; it takes an actor or its name.")
         for name in ("min_backoff", "max_backoff", "backoff_factor", "jitter", "time_limit"):
             value = actor.options.get(name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0):
                 raise DeclarationError(f"{where}: {name} is {value!r}; it takes a number of 0 or more.")
 
 
-class DeclarationError(ConfigError):
-    """An actor's options are invalid."""
+class DeclarationError(ConfigError, MiddlewareError):
+    """An actor's options are invalid; of Dramatiq's kind as well, as it swallows what else a hook raises."""
