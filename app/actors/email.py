@@ -1,0 +1,165 @@
+"""Mail in the background: an actor for each mail, and the functions that queue one.
+
+The functions have the names of the seed documents (A35 to A41) and return at once, with the message of
+the job. They use the queue when there is one: with the broker down the mail is sent by the process that
+asks (J01). What is wrong with a mail is said here, before anything is stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import dramatiq
+
+from app.extensions import jobs
+from app.services import email as mails
+from flask_understudy import current_job
+from flask_understudy.contrib.mail import PERMANENT, InvalidMail, check, check_sender
+
+Result = dict[str, Any]
+Queued = dramatiq.Message[Any]
+
+QUEUE = "email"
+PRIORITY = 2
+PRIORITY_OF_PASSWORD_RESETS = 1  # somebody is waiting in front of a form (C08)
+
+_COMMON: dict[str, Any] = {
+    "queue_name": QUEUE,
+    "time_limit": 30_000,
+    "fallback": "sync",
+    "throws": PERMANENT,
+}
+#: Three tries, after 1 s and 2 s (D07): these mails are short-lived. Raw mail has the queue's five.
+_OF_TEMPLATES: dict[str, Any] = {"max_retries": 2, "min_backoff": 1_000, "backoff_factor": 2}
+
+
+@jobs.actor(actor_name="email:welcome", priority=PRIORITY, **_COMMON, **_OF_TEMPLATES)
+def send_welcome(email: str, name: str) -> Result:
+    """Greet somebody who joined."""
+    return _send("welcome", email, name=name)
+
+
+@jobs.actor(
+    actor_name="email:verification",
+    priority=PRIORITY,
+    sensitive=("token",),
+    **_COMMON,
+    **_OF_TEMPLATES,
+)
+def send_verification(email: str, name: str, token: str) -> Result:
+    """Ask somebody to show that an address is theirs."""
+    return _send("verification", email, name=name, token=token)
+
+
+@jobs.actor(
+    actor_name="email:password-reset",
+    priority=PRIORITY_OF_PASSWORD_RESETS,
+    sensitive=("code",),
+    **_COMMON,
+    **_OF_TEMPLATES,
+)
+def send_password_reset(email: str, code: str) -> Result:
+    """Send the code that lets somebody set a new password."""
+    return _send("password-reset", email, code=code)
+
+
+@jobs.actor(actor_name="email:notification", priority=PRIORITY, **_COMMON, **_OF_TEMPLATES)
+def send_notification(email: str, name: str, title: str, message: str, link: str) -> Result:
+    """Tell somebody that something happened."""
+    return _send("notification", email, name=name, title=title, message=message, link=link)
+
+
+@jobs.actor(actor_name="email:send", priority=PRIORITY, sensitive=("html", "text"), **_COMMON)
+def send_email(
+    to: str | list[str],
+    subject: str,
+    html: str | None = None,
+    text: str | None = None,
+    sender: str | None = None,
+) -> Result:
+    """Send a mail that the caller wrote."""
+    return mails.send(to, subject, text=text, html=html, sender=sender, job_id=current_job.id)
+
+
+def send_welcome_email(email: str, name: str) -> Queued:
+    """Queue the greeting of somebody who joined (A35).
+
+    Raises:
+        InvalidMail: The address is none; the same holds for the functions below.
+    """
+    return _queue("welcome", email, {"name": name})
+
+
+def send_verification_email(email: str, name: str, token: str) -> Queued:
+    """Queue the mail with the link that verifies an address (A36)."""
+    return _queue("verification", email, {"name": name, "token": token})
+
+
+def send_password_reset_email(email: str, code: str) -> Queued:
+    """Queue the code that lets somebody set a new password, ahead of other mail (A37, C08)."""
+    return _queue("password-reset", email, {"code": code})
+
+
+def send_notification_email(email: str, name: str, title: str, message: str, link: str) -> Queued:
+    """Queue a notification; ``link`` is a path of ours or a full address (A38)."""
+    fields = {"name": name, "title": title, "message": message, "link": link}
+    return _queue("notification", email, fields)
+
+
+def queue_email(
+    *template: Any,
+    to: str | list[str] | None = None,
+    subject: str | None = None,
+    html: str | None = None,
+    text: str | None = None,
+    from_: str | None = None,
+    priority: int | None = None,
+) -> Queued:
+    """Queue a mail: one that is given in full, or one of ours by its name [C1].
+
+    ``queue_email(to="…", subject="…", html="…", text="…", from_="…")`` is the first form, and
+    ``queue_email("welcome", "ada@example.com", {"name": "Ada"})`` the second.
+
+    Args:
+        template: The name of a mail, whom it is for, and its fields.
+        to: One address, or up to 50.
+        subject: The subject, one line.
+        html: The mail as HTML.
+        text: The mail as text; one of the two has to be there.
+        from_: Who sends it, default SMTP_FROM (A41).
+        priority: Lower goes first; default 2, and 1 for password resets.
+
+    Raises:
+        InvalidMail: Naming what is wrong; nothing was stored.
+    """
+    if template:
+        if len(template) != 3 or any(part is not None for part in (to, subject, html, text, from_)):
+            raise InvalidMail("queue_email takes (type, to, data), or to=, subject=, html=, text=, from_=.")
+        name, recipient, data = template
+        return _queue(name, recipient, data, priority)
+    check(to or [], subject or "", text=text, html=html)
+    if from_ is not None:
+        check_sender(from_)
+    fields = {"to": to, "subject": subject, "html": html, "text": text, "sender": from_}
+    given = {name: value for name, value in fields.items() if value is not None}
+    return send_email.send_with_options(kwargs=given, priority=priority)
+
+
+_ACTORS: Mapping[str, Any] = {
+    "welcome": send_welcome,
+    "verification": send_verification,
+    "password-reset": send_password_reset,
+    "notification": send_notification,
+}
+
+
+def _queue(name: str, to: str, data: Mapping[str, Any], priority: int | None = None) -> Queued:
+    mails.check_template(name, data)
+    check(to, str(data.get("title", name)), text="to be written")
+    message: Queued = _ACTORS[name].send_with_options(kwargs={"email": to, **data}, priority=priority)
+    return message
+
+
+def _send(template: str, to: str, /, **data: str) -> Result:
+    return mails.send_template(to, template, data, job_id=current_job.id)

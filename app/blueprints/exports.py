@@ -1,0 +1,191 @@
+"""Asking for exports and fetching them (requirements I02, I03, P09)."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import datetime as dt
+import re
+from typing import Annotated, Any
+
+from flask import Blueprint, Response, current_app, request, url_for
+from itsdangerous import BadSignature, URLSafeSerializer
+from pydantic import Field, StringConstraints
+from werkzeug.wsgi import wrap_file
+
+from app.actors.exports import generate_export
+from app.auth import current_principal, requires
+from app.bodies import Body, read_body, read_query
+from app.errors import Problem, not_found
+from app.extensions import db, jobs
+from app.models.base import utcnow
+from app.models.export_job import ExportJob, ExportStatus
+from app.services import audit
+from app.services.exports import files, lifecycle
+from flask_understudy.contrib.exports import (
+    FORMATS,
+    FileMissing,
+    LinkExpired,
+    LinkInvalid,
+    content_disposition,
+)
+from flask_understudy.errors import JobConflict, JobNotFound
+
+bp = Blueprint("exports", __name__, url_prefix="/api/exports")
+
+_ID = re.compile(r"[0-9a-f-]{36}")
+
+
+class Order(Body):
+    """What somebody wants to have in a file."""
+
+    type: Annotated[str, StringConstraints(max_length=100)]
+    filters: dict[str, Any] | None = None
+    format: Annotated[str, StringConstraints(max_length=20)] = "csv"
+
+
+class Page(Body):
+    """Which part of the list."""
+
+    limit: int = Field(50, ge=1, le=1000)
+    cursor: Annotated[str, StringConstraints(max_length=500)] | None = None
+
+
+@bp.post("")
+@requires("enqueue")
+def order() -> tuple[dict[str, Any], int, dict[str, str]]:
+    """Store the order and its job, both or neither; ``queued`` is false while the broker is down (J02)."""
+    body, caller = read_body(Order), current_principal()
+    export = lifecycle.order(caller, body.type, body.filters or {}, body.format)
+    audit.record("export.create", tenant_id=caller.tenant, subject=caller.subject, target=export.id)
+    export.job_id = generate_export.send(export.id).message_id
+    answer = shown(export)
+    location = url_for("exports.detail", export_id=export.id)
+    db.session.commit()
+    return {"exportJob": answer, "queued": jobs.is_broker_up}, 201, {"Location": location}
+
+
+@bp.get("")
+@requires("read")
+def listing() -> dict[str, Any]:
+    """List the caller's exports, the latest first."""
+    query = read_query(Page)
+    after = _read_cursor(query.cursor) if query.cursor else None
+    found = lifecycle.page(current_principal(), query.limit + 1, after)
+    page = found[: query.limit]
+    more = _cursor(page[-1]) if len(found) > query.limit else None
+    return {"data": [shown(export) for export in page], "nextCursor": more}
+
+
+@bp.get("/<export_id>")
+@requires("read")
+def detail(export_id: str) -> dict[str, Any]:
+    """Describe an export; ``fileUrl`` is a link for a quarter of an hour, once the file is there."""
+    return {"exportJob": shown(_own(export_id))}
+
+
+@bp.get("/<export_id>/download")
+@requires("read")
+def download(export_id: str) -> Response:
+    """Send the file to its owner. A link that was signed is checked as well, and opens nothing alone."""
+    export = _own(export_id)
+    if "token" in request.args:
+        _check_link(export, request.args["token"])
+    if export.status is not ExportStatus.COMPLETED:
+        detail = f"The export has failed: {export.error}"
+        if export.status is not ExportStatus.FAILED:
+            detail = f"The export is {export.status}; the file is not there yet."
+        raise Problem(409, detail=detail, headers={"Retry-After": "2"}, status_of_export=export.status)
+    if export.file_key is None or (export.expires_at and export.expires_at <= utcnow()):
+        raise Problem(410, detail="The file has expired and was deleted; ask for a new export.")
+    try:
+        file = files.storage().open(export.file_key)
+    except FileMissing:
+        raise Problem(410, detail="The file is gone; ask for a new export.") from None
+    format_ = FORMATS[export.format]
+    name = f"{export.type.lower().replace('_', '-')}-{export.created_at:%Y-%m-%d}.{format_.extension}"
+    response = Response(
+        wrap_file(request.environ, file, 64 * 1024), content_type=format_.media_type, direct_passthrough=True
+    )
+    response.content_length = export.size or 0
+    response.headers["Content-Disposition"] = content_disposition(name)
+    response.headers["Content-Security-Policy"] = "sandbox; default-src 'none'"
+    response.headers["Referrer-Policy"] = "no-referrer"
+    digest = base64.b64encode(bytes.fromhex(export.sha256 or "")).decode()
+    response.headers["Repr-Digest"] = f"sha-256=:{digest}:"  # RFC 9530
+    return response
+
+
+@bp.delete("/<export_id>")
+@requires("enqueue")
+def delete(export_id: str) -> tuple[str, int]:
+    """Delete an export with its file; one that is being made is stopped."""
+    export, caller = _own(export_id), current_principal()
+    is_unfinished, job_id = export.status in lifecycle.UNFINISHED, export.job_id
+    lifecycle.delete(export)
+    audit.record("export.delete", tenant_id=caller.tenant, subject=caller.subject, target=export_id)
+    db.session.commit()
+    if is_unfinished and job_id is not None:
+        # What has ended meanwhile found no export to write to.
+        with contextlib.suppress(JobConflict, JobNotFound):
+            jobs.cancel(job_id)
+    return "", 204
+
+
+def shown(export: ExportJob) -> dict[str, Any]:
+    """Return an export as the API shows it."""
+    return {
+        "id": export.id,
+        "userId": export.user_id,
+        "type": export.type,
+        "status": export.status,
+        "format": export.format,
+        "filters": export.filters,
+        "jobId": export.job_id,
+        "fileUrl": files.signed_url(export) if export.file_key else None,
+        "size": export.size,
+        "rows": export.rows,
+        "sha256": export.sha256,
+        "error": export.error,
+        "createdAt": _instant(export.created_at),
+        "completedAt": _instant(export.completed_at),
+        "expiresAt": _instant(export.expires_at),
+    }
+
+
+def _own(export_id: str) -> ExportJob:
+    export = lifecycle.own(current_principal(), export_id) if _ID.fullmatch(export_id) else None
+    if export is None:
+        raise not_found()
+    return export
+
+
+def _check_link(export: ExportJob, token: str) -> None:
+    try:
+        files.check_link(export, token)
+    except LinkExpired as error:
+        raise Problem(410, detail=str(error)) from None
+    except LinkInvalid as error:
+        raise Problem(403, detail=str(error)) from None
+
+
+def _cursor(export: ExportJob) -> str:
+    return str(_cursors().dumps([export.created_at.isoformat(), export.id]))
+
+
+def _read_cursor(cursor: str) -> tuple[dt.datetime, str]:
+    try:
+        moment, export_id = _cursors().loads(cursor)
+    except BadSignature:
+        detail = "The cursor is none of ours; take 'nextCursor' of the page before."
+        raise Problem(422, detail=detail, errors=[{"pointer": "/cursor", "detail": detail}]) from None
+    return dt.datetime.fromisoformat(moment), export_id
+
+
+def _cursors() -> URLSafeSerializer:
+    return URLSafeSerializer(current_app.config["SECRET_KEY"], salt="exports-cursor")
+
+
+def _instant(moment: dt.datetime | None) -> str | None:
+    """Return a time as RFC 3339 in UTC."""
+    return moment.astimezone(dt.UTC).isoformat().replace("+00:00", "Z") if moment else None

@@ -1,0 +1,48 @@
+"""Is it up? For people, load balancers and orchestrators."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from flask import Blueprint
+
+from app.auth import optional_principal, public
+from app.services import schema
+from app.services.queues import get_all_queue_status
+
+log = logging.getLogger("app.health")
+
+bp = Blueprint("health", __name__, url_prefix="/api/health")
+
+
+@bp.get("")
+@public
+def health() -> tuple[dict[str, Any], int]:
+    """Say how the whole is doing; details are for callers with a token (requirement I06, C16)."""
+    caller = optional_principal()
+    status = get_all_queue_status(caller.tenant if caller else None)
+    code = 503 if status["overallStatus"] == "unhealthy" else 200
+    if caller is None:
+        return {name: status[name] for name in ("overallStatus", "timestamp")}, code
+    return status, code
+
+
+@bp.get("/live")
+@public
+def live() -> dict[str, str]:
+    """Say that the process answers; asks neither the database nor Redis."""
+    return {"status": "ok"}
+
+
+@bp.get("/ready")
+@public
+def ready() -> tuple[dict[str, str], int]:
+    """Say whether requests can be served: the database answers and is migrated.
+
+    Redis is not asked: without it the service goes on. What is wrong is said in the log only.
+    """
+    if problem := schema.problem():
+        log.error("not ready: %s", problem)
+        return {"status": "unavailable"}, 503
+    return {"status": "ready"}, 200

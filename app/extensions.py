@@ -1,0 +1,28 @@
+"""The extensions of the service, made once and bound to an app by ``create_app``.
+
+The order matters in one place: Sentry patches the broker's class, so it starts before
+``Understudy`` makes the broker.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from flask_limiter import Limiter
+from flask_limiter.util import get_remote_address
+from flask_mail import Mail
+from flask_migrate import Migrate
+from flask_sqlalchemy import SQLAlchemy
+
+from app import monitoring
+from app.models.base import Base
+from flask_understudy import Understudy
+
+monitoring.start(os.environ)
+
+db = SQLAlchemy(metadata=Base.metadata)
+jobs = Understudy(db)
+mail = Mail()
+migrate = Migrate(directory=str(Path(__file__).parent.parent / "migrations"))
+limiter = Limiter(get_remote_address, storage_uri="memory://", headers_enabled=True)

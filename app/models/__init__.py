@@ -1,0 +1,9 @@
+"""The tables of the service. A module in this folder is found by itself."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")

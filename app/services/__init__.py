@@ -1,0 +1,1 @@
+"""What the business does. Services queue nothing themselves; actors and blueprints do."""

@@ -1,0 +1,124 @@
+"""What the mails of the service say, and handing one to the mail server.
+
+A mail of ours has a name and a folder, ``templates/email/<name>/``, with ``subject.txt``, ``body.txt``
+and ``body.html``. The name and the fields are checked when a mail is queued, the text is written when
+it is sent. Templates are files only: nobody's text is ever run as one.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from flask import current_app, render_template
+
+from flask_understudy.contrib.mail import InvalidMail, compose, deliver
+
+#: The fields of each mail, by the name of its folder (requirements A35 to A38).
+TEMPLATES: dict[str, frozenset[str]] = {
+    "welcome": frozenset({"name"}),
+    "verification": frozenset({"name", "token"}),
+    "password-reset": frozenset({"code"}),
+    "notification": frozenset({"name", "title", "message", "link"}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A mail, written."""
+
+    subject: str
+    text: str
+    html: str
+
+
+def check_template(name: str, data: Mapping[str, Any]) -> None:
+    """Let pass a mail that is known and has all of its fields, and no others.
+
+    Raises:
+        InvalidMail: Naming what is unknown or missing, and what is valid.
+    """
+    if name not in TEMPLATES:
+        near = difflib.get_close_matches(str(name), TEMPLATES, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise InvalidMail(f"{name!r} is no mail; there are {', '.join(sorted(TEMPLATES))}.{hint}")
+    fields = TEMPLATES[name]
+    wrong = sorted(map(str, fields.symmetric_difference(data)))
+    if wrong:
+        state = "is missing" if wrong[0] in fields else "is unknown"
+        raise InvalidMail(f"{wrong[0]!r} {state}: the mail {name!r} takes {', '.join(sorted(fields))}.")
+    if name == "notification":
+        check_link(data["link"])
+
+
+def write(name: str, data: Mapping[str, Any]) -> Text:
+    """Write the mail ``name``; the HTML is escaped, links are made absolute."""
+    check_template(name, data)
+    folder = f"email/{name}"
+    values = {**data, "absolute_url": absolute_url}
+    return Text(
+        subject=" ".join(render_template(f"{folder}/subject.txt", **values).split()),
+        text=render_template(f"{folder}/body.txt", **values),
+        html=render_template(f"{folder}/body.html", **values),
+    )
+
+
+def send_template(to: str, name: str, data: Mapping[str, Any], *, job_id: str) -> dict[str, Any]:
+    """Write a mail and hand it to the mail server; the Message-ID is made of ``job_id``.
+
+    Raises:
+        InvalidMail: It cannot be sent as it is.
+        MailRejected: The mail server will never take it.
+    """
+    mail = write(name, data)
+    return send(to, mail.subject, text=mail.text, html=mail.html, job_id=job_id)
+
+
+def send(
+    to: str | list[str],
+    subject: str,
+    *,
+    text: str | None = None,
+    html: str | None = None,
+    sender: str | None = None,
+    job_id: str,
+) -> dict[str, Any]:
+    """Hand a mail to the mail server; return what it answered.
+
+    Raises:
+        InvalidMail: It cannot be sent as it is.
+        MailRejected: The mail server will never take it.
+    """
+    letter = compose(to, subject, text=text, html=html, sender=sender, job_id=job_id)
+    return deliver(letter, timeout_seconds=current_app.config["SMTP_TIMEOUT"])
+
+
+def absolute_url(link: str) -> str:
+    """Return ``link`` as a full address: a path is one of ours (requirements A38, H11).
+
+    Raises:
+        InvalidMail: It is neither a path nor an http address.
+    """
+    check_link(link)
+    if urlsplit(link).scheme:
+        return link
+    return current_app.config["APP_URL"].rstrip("/") + "/" + link.lstrip("/")
+
+
+def check_link(link: str) -> None:
+    """Let pass a path, or an address that starts with http:// or https://.
+
+    Raises:
+        InvalidMail: It is something else, such as ``javascript:…`` or ``//another.host``.
+    """
+    try:
+        parts = urlsplit(link)
+    except ValueError:
+        parts = None
+    is_path = parts is not None and not parts.scheme and not parts.netloc
+    is_address = parts is not None and parts.scheme in {"http", "https"} and bool(parts.hostname)
+    if not (is_path or is_address) or not link.isprintable() or " " in link or "\\" in link:
+        raise InvalidMail(f"{link[:100]!r} is no link; it takes a path or an http address.")

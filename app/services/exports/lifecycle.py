@@ -1,0 +1,201 @@
+"""The life of an export: ordered, begun, finished or failed, expired, deleted (requirements K03, J02, C8).
+
+The key of a file is in the row before its first byte is on the disk, and the attempt that wrote it
+marks the row only while the key is still its own. So whatever dies in between, a file without a row is
+never left behind, and a row without a file is never called complete.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from app.errors import Problem
+from app.extensions import db, jobs
+from app.models.base import new_id, utcnow
+from app.models.export_job import ExportJob, ExportStatus
+from app.services.exports import files
+from app.services.exports.files import Attempt
+from app.services.exports.types import Owner, checked_filters, type_named
+from flask_understudy import Principal
+from flask_understudy.contrib.exports import FORMATS, StoredFile
+
+log = logging.getLogger("app.exports")
+
+UNFINISHED = (ExportStatus.PENDING, ExportStatus.PROCESSING)
+LONGEST_ERROR = 500
+
+
+def order(caller: Principal, type_: str, filters: Mapping[str, Any], format_: str) -> ExportJob:
+    """Add an export to the caller's transaction, PENDING.
+
+    Raises:
+        Problem: 422 naming the type, format or filter that is unknown, and the valid ones.
+    """
+    kind = type_named(type_)
+    if format_ not in FORMATS:
+        _refuse("/format", f"{format_!r} is no format; there are {', '.join(FORMATS)}")
+    if kind == "USER_DATA" and caller.subject.startswith("token:"):
+        _refuse("/type", "USER_DATA is what is known about a person; this token belongs to a program")
+    export = ExportJob(
+        id=new_id(),
+        tenant_id=caller.tenant,
+        user_id=caller.subject,
+        type=kind,
+        status=ExportStatus.PENDING,
+        format=format_,
+        filters=checked_filters(kind, filters),
+    )
+    db.session.add(export)
+    db.session.flush()
+    return export
+
+
+def own(caller: Principal, export_id: str) -> ExportJob | None:
+    """Return an export of the caller; None for anybody else's, and for none (P09)."""
+    export = db.session.scalar(_owned(caller).where(ExportJob.id == export_id))
+    if export is not None:
+        settle(export)
+    return export
+
+
+def page(caller: Principal, limit: int, after: tuple[Any, str] | None = None) -> list[ExportJob]:
+    """Return exports of the caller, the latest first.
+
+    Args:
+        caller: Whose.
+        limit: How many at the most.
+        after: ``created_at`` and ``id`` of the last one on the page before.
+    """
+    query = _owned(caller).order_by(ExportJob.created_at.desc(), ExportJob.id.desc()).limit(limit)
+    if after is not None:
+        moment = sa.literal(after[0], ExportJob.created_at.type)
+        query = query.where(sa.tuple_(ExportJob.created_at, ExportJob.id) < sa.tuple_(moment, sa.literal(after[1])))
+    found = list(db.session.scalars(query))
+    for export in found:
+        settle(export)
+    return found
+
+
+def begin(export_id: str) -> Attempt | None:
+    """Mark an export as PROCESSING with a fresh key, and commit.
+
+    What an earlier attempt left is deleted.
+
+    Returns:
+        What to write; None when the export was deleted or is complete.
+    """
+    export = db.session.get(ExportJob, export_id, with_for_update=True, populate_existing=True)
+    if export is None or export.status is ExportStatus.COMPLETED:
+        db.session.rollback()
+        return None
+    store = files.storage()
+    if export.file_key is not None:
+        store.delete(export.file_key)
+    attempt = Attempt(
+        export_id=export_id,
+        owner=Owner(export.tenant_id, export.user_id),
+        type=export.type,
+        filters=dict(export.filters),
+        format=export.format,
+        key=store.new_key(),
+    )
+    export.status = ExportStatus.PROCESSING
+    export.file_key = attempt.key
+    export.error = None
+    db.session.commit()
+    return attempt
+
+
+def finish(attempt: Attempt, stored: StoredFile, rows: int) -> bool:
+    """Mark an export as COMPLETED, and commit; return False when it is no longer this attempt's."""
+    now = utcnow()
+    is_ours = _mark(
+        attempt,
+        status=ExportStatus.COMPLETED,
+        file_url=f"/api/exports/{attempt.export_id}/download",
+        size=stored.size,
+        sha256=stored.sha256,
+        rows=rows,
+        completed_at=now,
+        expires_at=now + files.kept_for(),
+    )
+    if not is_ours:
+        files.storage().delete(attempt.key)
+        log.warning("an export was deleted or begun anew meanwhile", extra={"export": attempt.export_id})
+    return is_ours
+
+
+def fail(attempt: Attempt, error: str) -> None:
+    """Mark an export as FAILED, and commit, if it is still this attempt's; its file is deleted."""
+    db.session.rollback()
+    files.storage().delete(attempt.key)
+    _mark(attempt, status=ExportStatus.FAILED, error=error[:LONGEST_ERROR], file_key=None)
+
+
+def settle(export: ExportJob) -> None:
+    """Mark an unfinished export as FAILED, and commit, when its job has come to an end without it.
+
+    That is so when the last attempt's process was killed, or somebody cancelled the job.
+    """
+    if export.status not in UNFINISHED or export.job_id is None:
+        return
+    job = jobs.get(export.job_id)
+    if job is not None and job.state not in {"failed", "cancelled"}:
+        return
+    error = "Its job is gone." if job is None else job.error or job.reason or f"The job was {job.state}."
+    if export.file_key is not None:
+        files.storage().delete(export.file_key)
+    db.session.execute(
+        sa.update(ExportJob)
+        .where(ExportJob.id == export.id, ExportJob.status.in_(UNFINISHED))
+        .values(status=ExportStatus.FAILED, error=str(error)[:LONGEST_ERROR], file_key=None)
+    )
+    db.session.commit()
+    db.session.refresh(export)
+
+
+def delete(export: ExportJob) -> None:
+    """Delete an export with its file, and ask its job to stop; the caller commits."""
+    if export.file_key is not None:
+        files.storage().delete(export.file_key)
+    db.session.delete(export)
+
+
+def delete_expired() -> int:
+    """Delete the files that have expired and what dead processes left; return how many files.
+
+    Exports whose job has died are marked as failed on the way. For a daily schedule (E05).
+    """
+    for export in db.session.scalars(sa.select(ExportJob).where(ExportJob.status.in_(UNFINISHED))).all():
+        settle(export)
+    store = files.storage()
+    expired = sa.select(ExportJob).where(ExportJob.expires_at < utcnow(), ExportJob.file_key.is_not(None))
+    deleted = 0
+    for export in db.session.scalars(expired).all():
+        deleted += store.delete(str(export.file_key))
+        export.file_key = None
+        db.session.commit()
+    return deleted + store.sweep()
+
+
+def _owned(caller: Principal) -> sa.Select[ExportJob]:
+    return sa.select(ExportJob).where(ExportJob.tenant_id == caller.tenant, ExportJob.user_id == caller.subject)
+
+
+def _mark(attempt: Attempt, **values: Any) -> bool:
+    mine = sa.and_(
+        ExportJob.id == attempt.export_id,
+        ExportJob.status == ExportStatus.PROCESSING,
+        ExportJob.file_key == attempt.key,
+    )
+    marked: sa.CursorResult[Any] = db.session.execute(sa.update(ExportJob).where(mine).values(values))  # type: ignore[assignment]
+    db.session.commit()
+    return marked.rowcount == 1
+
+
+def _refuse(pointer: str, detail: str) -> None:
+    raise Problem(422, "The export cannot be made", detail, errors=[{"pointer": pointer, "detail": detail}])

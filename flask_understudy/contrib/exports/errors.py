@@ -1,0 +1,33 @@
+"""What can go wrong with an export, by name."""
+
+from __future__ import annotations
+
+from ...errors import UnderstudyError
+
+
+class ExportError(UnderstudyError):
+    """Base of every error of `contrib.exports`."""
+
+
+class UnsupportedExport(ExportError, ValueError):
+    """The format, the database or a column's type cannot be exported; the message says what can."""
+
+
+class ExportTooLarge(ExportError):
+    """The file grew beyond the storage's `max_bytes`; nothing of it was kept."""
+
+
+class InvalidKey(ExportError, ValueError):
+    """A storage key is not one that `LocalStorage.new_key` makes."""
+
+
+class FileMissing(ExportError, LookupError):
+    """The storage has no file under the key."""
+
+
+class LinkExpired(ExportError):
+    """The link was ours, and is too old."""
+
+
+class LinkInvalid(ExportError):
+    """The link was not signed by us, or was signed for another tenant, export or user."""

@@ -1,0 +1,80 @@
+"""The one history of the service's tables and the library's."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.app.processes import ROOT, clean_environment, flask
+
+Environment = dict[str, str]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    """The environment of a service on an empty database."""
+    environ = {
+        "INSTANCE_PATH": str(tmp_path / "instance"),
+        "SECRET_KEY": "a key for tests only",
+        "LOG_LEVEL": "warning",
+    }
+    if request.param == "sqlite":
+        yield environ
+        return
+    databases = request.getfixturevalue("postgres_databases")
+    url = databases.create()
+    yield environ | {"DATABASE_URL": url}
+    databases.drop(url)
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.requirement("K07")
+def test_one_command_makes_all_tables_and_nothing_is_left_to_migrate(empty: Environment) -> None:
+    flask(empty, "db", "upgrade")
+
+    assert "No new upgrade operations detected" in flask(empty, "db", "check")
+    flask(empty, "demo")
+
+    flask(empty, "db", "downgrade", "base")
+    flask(empty, "db", "upgrade")
+
+
+def test_history_has_one_head(empty: Environment) -> None:
+    assert len(flask(empty, "db", "heads").splitlines()) == 1
+
+
+@pytest.mark.parametrize("empty", ["postgresql"], indirect=True)
+def test_two_releases_at_once_migrate_once(empty: Environment) -> None:
+    releases = [
+        subprocess.Popen(
+            [sys.executable, "-m", "flask", "db", "upgrade"],
+            cwd=ROOT,
+            env=clean_environment() | empty,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+
+    errors = [release.communicate(timeout=60)[1] for release in releases]
+
+    assert [release.returncode for release in releases] == [0, 0], errors
+
+
+@pytest.mark.requirement("H17")
+def test_command_without_tables_says_what_to_run(empty: Environment) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "flask", "tokens", "list", "--tenant", "acorn"],
+        cwd=ROOT,
+        env=clean_environment() | empty,
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.returncode == 1
+    assert done.stderr.strip().endswith("Error: the database has no tables; run: flask db upgrade")
+    assert "Traceback" not in done.stderr
