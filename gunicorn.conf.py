@@ -11,6 +11,8 @@ workers = int(os.environ.get("WEB_CONCURRENCY") or (2 if os.environ.get("DATABAS
 threads = int(os.environ.get("WEB_THREADS") or 16)
 # Platforms send SIGTERM and kill after 30 s: what runs gets 25 of them.
 graceful_timeout = 25
+# An embedded worker interrupts and hands back what does not end within 19 s, and is done before gunicorn kills.
+os.environ.setdefault("QUEUE_SHUTDOWN_TIMEOUT", "24000")
 timeout = 60
 keepalive = 5
 # The workers' heartbeat files in memory: a container's disk may stall.

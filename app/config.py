@@ -163,7 +163,9 @@ def read(
     given = {**(file or {}), **given}
     if "APP_URL" not in given and "NEXTAUTH_URL" in given:
         given["APP_URL"] = given["NEXTAUTH_URL"]
-    values, wrong = dict(overrides or {}), []
+    known = {setting.name for setting in SETTINGS}
+    values = {k: v for k, v in (file or {}).items() if k not in known} | dict(overrides or {})
+    wrong = []
     for setting in SETTINGS:
         raw = values.get(setting.name, given.get(setting.name, setting.default))
         if isinstance(raw, str) and raw is not setting.default:

@@ -21,6 +21,7 @@ from .claims import ClaimedMessage, finishing
 from .consumer import Capacity, LedgerConsumer
 from .context import Principal, acting, running_job
 from .errors import BrokerUnavailable, InvalidJob, NotInitialised, TransportError
+from .interrupts import interruptible
 from .ledger import Job, transitions
 from .ledger.statements import run
 from .ledger.transitions import Due, NewJob
@@ -115,6 +116,11 @@ class LedgerBroker(Broker):
             self.emit_before("declare_queue", queue_name)
             self.queues[queue_name] = None
             self.emit_after("declare_queue", queue_name)
+
+    def declare_actor(self, actor: dramatiq.Actor[Any, Any]) -> None:
+        """Declare an actor, to be interrupted only while its function runs."""
+        actor.fn = interruptible(actor.fn)
+        super().declare_actor(actor)
 
     def get_actor(self, actor_name: str) -> dramatiq.Actor[Any, Any]:
         """Return an actor by name; `/` and `:` are the same in a name (C10).
@@ -297,9 +303,9 @@ class LedgerBroker(Broker):
 
     def close(self) -> None:
         """Give up what this process holds."""
-        if self._state is not None:
-            self._state.transport.close()
-            self._state.database.close()
+        if self.is_bound:
+            self.state.transport.close()
+            self.state.database.close()
 
 
 def accept(connection: Connection, jobs: list[NewJob]) -> Stored:

@@ -88,10 +88,18 @@ class ClaimedMessage(MessageProxy):
         self._duration: float = 0.0
         self._log_lines = 0
 
+    def __str__(self) -> str:
+        """Name the job without its arguments: Dramatiq logs this text."""
+        return f"{self.claimed.actor} {self.claimed.id}"
+
+    def __repr__(self) -> str:
+        """Likewise."""
+        return f"<ClaimedMessage {self}>"
+
     # -- the three moments ---------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """The actor is about to run in this thread: give it its context and open it to interrupts."""
+        """The actor is about to run in this thread: give it its context and make it known to interrupts."""
         claimed = self.claimed
         job = RunningJob(
             id=claimed.id,

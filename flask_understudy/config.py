@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from typing import Any
 from urllib.parse import quote, urlsplit
+from zoneinfo import ZoneInfo
 
 from .errors import ConfigError
 from .policy import QueuePolicy, policies_of
@@ -74,6 +75,13 @@ def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError("a text")
     return value
+
+
+def _zone(value: Any) -> str:
+    try:
+        return ZoneInfo(_text(value)).key
+    except (KeyError, ValueError, OSError):
+        raise ValueError("an IANA time zone such as Europe/Berlin") from None
 
 
 def _queues(value: Any) -> dict[str, QueuePolicy]:
@@ -175,7 +183,7 @@ class Config:
     dashboard_prefix: str = _setting(
         "UNDERSTUDY_DASHBOARD_PREFIX", _text, "/api/jobs/dashboard", "URL prefix of the dashboard"
     )
-    timezone: str = _setting("UNDERSTUDY_TIMEZONE", _text, "UTC", "IANA zone of schedules that name none (C20)")
+    timezone: str = _setting("UNDERSTUDY_TIMEZONE", _zone, "UTC", "IANA zone of schedules that name none (C20)")
     queues: dict[str, QueuePolicy] = _setting(
         "UNDERSTUDY_QUEUES", _queues, dict, "policy per queue: retries, limits, retention"
     )

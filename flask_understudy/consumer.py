@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from .claims import ClaimedMessage
 from .errors import TransportError
-from .isolation import Isolated, can_isolate
+from .isolation import MOST_ISOLATED, Isolated, can_isolate
 from .ledger import transitions
 from .ledger.transitions import Claimed
 from .worker import WorkerProcess
@@ -129,7 +129,8 @@ class LedgerConsumer(Consumer):
         for job in self._known(claimed):
             message = self.worker.hold(job, self.capacity.ran)
             if job.crashes and can_isolate(self.worker, job):
-                Isolated(self.worker, job, self.capacity.ran).start()
+                message.release()  # it occupies none of our threads
+                Isolated(self.worker, job).start()
             else:
                 self._buffer.append(message)
         if not claimed:
@@ -145,14 +146,15 @@ class LedgerConsumer(Consumer):
             pass
         if not ids and not self._should_look():
             return []
-        with self.worker.state.database.claims() as connection:
+        suspects = self.worker.isolated < MOST_ISOLATED
+        with self.worker.claiming() as connection:
             if ids:
-                claimed = transitions.claim(connection, self.worker.id, ids)
+                claimed = transitions.claim(connection, self.worker.id, ids, suspects=suspects)
                 if claimed:
                     self._looked = 0.0
                     return claimed
             self._looked = time.monotonic()
-            claimed = transitions.claim_next(connection, self.worker.id, self.queue, places)
+            claimed = transitions.claim_next(connection, self.worker.id, self.queue, places, suspects=suspects)
             if claimed:
                 self._looked = 0.0
             return claimed

@@ -105,6 +105,7 @@ class EmbeddedWorker:
     def stop(self) -> None:
         """Let running jobs end, hand back the rest, and leave; idempotent."""
         self._stopped.set()
+        self.state.stand_in.stop()
         if self._pid != os.getpid():
             return
         with self._lock:
@@ -113,7 +114,6 @@ class EmbeddedWorker:
             worker.stop(timeout=self.state.config.shutdown_timeout_ms)
             broker = self.state.broker
             broker.middleware = [m for m in broker.middleware if getattr(m, "worker", None) is not worker]
-        self.state.stand_in.stop()
         if self._held is not None:
             self._held.close()
             self._held = None

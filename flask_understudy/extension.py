@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar, cast
 
 import dramatiq
-from flask import Flask, Request, current_app, has_app_context
+from flask import Flask, Request
 from sqlalchemy import MetaData
 
 from .actor import Actor, ActorDecorator
@@ -18,12 +18,13 @@ from .context import Principal
 from .embedded import EmbeddedWorker
 from .errors import ConfigError, NotInitialised
 from .fallback import StandIn
-from .joining import has_uncommitted_writes, watch
+from .joining import watch
 from .ledger import Database, Job, metadata, queries
 from .middleware import stack
 from .operations import health as health_operation
 from .operations import jobs as job_operations
 from .operations import queues as queue_operations
+from .operations.transaction import joined_session
 from .state import KEY, State
 from .transports import transport_for
 
@@ -190,11 +191,7 @@ class Understudy:
 
     def get(self, job_id: str) -> Job | None:
         """Return a job as it is now, detached from any session, or None."""
-        state = self.state
-        session = state.db.session() if _in_context(state) else None
-        if session is not None and has_uncommitted_writes(session):
-            return queries.find(state.database, job_id, session)
-        return queries.find(state.database, job_id)
+        return queries.find(self.state.database, job_id, joined_session(self.state))
 
     def cancel(self, job_id: str, reason: str = "cancelled") -> str:
         """Cancel a job; return `cancelled`, or `requested` when it runs and was asked to stop (promise G8).
@@ -231,9 +228,9 @@ class Understudy:
             tenant,
         )
 
-    def health(self) -> dict[str, Any]:
-        """Return the overall status, whether Redis answers, and the queues' counts (L04)."""
-        return health_operation.health(self.state)
+    def health(self, tenant: str | None = None) -> dict[str, Any]:
+        """Return the overall status, whether Redis answers, and the queues' counts, of a tenant or all (L04)."""
+        return health_operation.health(self.state, tenant)
 
     @property
     def is_broker_up(self) -> bool:
@@ -252,6 +249,7 @@ class Understudy:
         """Stop the worker of this web process; for a server's exit hook. Idempotent."""
         self.state.embedded.stop()
 
-
-def _in_context(state: State) -> bool:
-    return has_app_context() and current_app.extensions.get(KEY) is state
+    def close(self) -> None:
+        """Stop what runs in this process and close the library's own connections. Idempotent."""
+        self.stop_worker()
+        self.broker.close()

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from .ledger import transitions
 from .ledger.transitions import Claimed, NewJob
+from .policy import time_limit_ms
 from .processing import process
 from .state import State
 from .worker import WorkerProcess
@@ -54,7 +55,7 @@ class StandIn:
     def _run_one(self, job_id: str, seconds: float) -> None:
         try:
             worker = self._worker_of_this_process()
-            with self.state.database.claims() as connection:
+            with worker.claiming() as connection:
                 claimed: list[Claimed] = transitions.claim(connection, worker.id, [job_id])
             for claim in claimed:
                 logger.info(
@@ -62,7 +63,9 @@ class StandIn:
                     claim.id,
                     claim.actor,
                 )
-                claim.options["time_limit"] = min(claim.options.get("time_limit") or float("inf"), seconds * 1000)
+                actor = self.state.broker.get_actor(claim.actor)
+                limit = time_limit_ms(claim.options, actor.options, self.state.config.queues.get(claim.queue))
+                claim.options["time_limit"] = min(limit, seconds * 1000)
                 process(worker.hold(claim, None))
             worker.writer.flush(self.state.config.sync_budget_seconds)
         except Exception:

@@ -97,14 +97,16 @@ class Heartbeat:
         while not self._stopped.wait(min(CANCEL_CHECK_SECONDS, self.lease_seconds / 3)):
             now = time.monotonic()
             try:
-                if now >= due:
+                if now >= due and self.worker.kind != "isolated":  # there the worker itself and its sibling renew
                     self.renew()
                     due = now + self.lease_seconds / 3
+                    self.worker.take_stock()
                 self.pass_on_cancellations()
             except SQLAlchemyError as problem:
                 logger.warning("The lease could not be renewed: %s", type(problem).__name__)
                 due = 0.0
-            self.check()
+            if self.worker.kind != "isolated":
+                self.check()
             if self.watch is not None and not self._stopped.is_set():
                 self.watch.ensure()
             self._end_with_master()

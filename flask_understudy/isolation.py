@@ -14,7 +14,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -29,6 +28,7 @@ from .worker import WorkerProcess
 logger = logging.getLogger("flask_understudy")
 
 GRACE_SECONDS = 10.0
+MOST_ISOLATED = 2
 TICK_SECONDS = 0.1
 
 
@@ -44,31 +44,30 @@ class Isolated:
     Args:
         worker: Who holds the claim.
         claimed: The claim.
-        released: Called once when the job no longer occupies the worker.
     """
 
-    def __init__(self, worker: WorkerProcess, claimed: Claimed, released: Callable[[float], None]) -> None:
+    def __init__(self, worker: WorkerProcess, claimed: Claimed) -> None:
         self.worker = worker
         self.claimed = claimed
-        self.released = released
 
     def start(self) -> None:
         """Run the job in a child process, watched by a thread."""
         logger.warning("Job %s ended %d processes and runs alone.", self.claimed.id, self.claimed.crashes)
+        self.worker.isolated += 1
         threading.Thread(target=self._run, name="understudy-isolation", daemon=True).start()
 
     def _run(self) -> None:
-        began = time.monotonic()
         try:
-            code = self._child()
+            with self.worker.isolation:
+                code = self._child()
             if code != 0:
                 self._crashed(code)
         except Exception:
             logger.exception("Job %s could not be run alone and is handed back.", self.claimed.id)
             self._end("delayed", "handed_back", charged=0, delay_ms=int(GRACE_SECONDS * 1000))
         finally:
+            self.worker.isolated -= 1
             self.worker.note_ended(self.claimed.id)
-            self.released(time.monotonic() - began)
 
     def _child(self) -> int:
         actor = self.worker.broker.actors[self.claimed.actor]

@@ -121,10 +121,11 @@ def _drop(session: Session, gone: Sequence[_Pending], how: str) -> None:
     if not gone:
         return
     ids = [job.id for entry in gone for job in entry.jobs]
-    logger.info(
-        "%d jobs do not exist, as the transaction they were sent in %s: %s",
-        len(ids),
-        how,
-        ", ".join(ids[:10]),
-    )
+    if ids:
+        logger.info(
+            "%d jobs do not exist, as the transaction they were sent in %s: %s",
+            len(ids),
+            how,
+            ", ".join(ids[:10]),
+        )
     session.info[_PENDING] = [entry for entry in session.info[_PENDING] if entry not in gone]

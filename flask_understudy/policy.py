@@ -18,6 +18,9 @@ LIBRARY_FACTOR = 2.0
 LIBRARY_MAX_BACKOFF_MS = 3_600_000
 LIBRARY_JITTER = 0.1
 
+#: What numbers may be; others 0 or more.
+RANGES: dict[str, tuple[int, int | None]] = {"priority": (-1000, 1000), "jitter": (0, 1)}
+
 
 @dataclass(frozen=True, slots=True)
 class QueuePolicy:
@@ -74,12 +77,28 @@ def _policy(queue: str, given: Any) -> QueuePolicy:
         if key.startswith("keep_"):
             if not isinstance(value, timedelta) or value < timedelta(0):
                 raise ConfigError(f"{where} is {value!r}; it takes a timedelta of 0 or more.")
-        elif value is not None and (
-            isinstance(value, bool) or not isinstance(value, int | float) or (value < 0 and key != "priority")
-        ):
-            raise ConfigError(f"{where} is {value!r}; it takes a number of 0 or more.")
+        elif value is not None:
+            check_number(where, key, value)
     agreed_retries(given, f"UNDERSTUDY_QUEUES[{queue!r}]")
     return QueuePolicy(**given)
+
+
+def check_number(where: str, name: str, value: Any) -> None:
+    """Refuse a number that an option cannot take.
+
+    Raises:
+        ConfigError: `value` is no number or out of range; names `where`, the value and the range.
+    """
+    low, high = RANGES.get(name, (0, None))
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not value >= low
+        or (high is not None and value > high)
+        or (name == "priority" and not isinstance(value, int))
+    ):
+        wanted = f"from {low} to {high}" if high is not None else f"of {low} or more"
+        raise ConfigError(f"{where} is {value!r}; it takes a number {wanted}.")
 
 
 def agreed_retries(given: Mapping[str, Any], where: str) -> int | None | bool:
@@ -107,6 +126,14 @@ def agreed_retries(given: Mapping[str, Any], where: str) -> int | None | bool:
             )
         found = retries
     return found
+
+
+def time_limit_ms(options: Mapping[str, Any], actor_options: Mapping[str, Any], policy: QueuePolicy | None) -> float:
+    """Return the ms that one attempt may take: call, else actor, else queue, else library (C4); may be infinite."""
+    for value in (options.get("time_limit"), actor_options.get("time_limit"), getattr(policy, "time_limit", None)):
+        if value:
+            return float(value)
+    return LIBRARY_TIME_LIMIT_MS
 
 
 def backoff_ms(retry: int, *, base: int, factor: float, ceiling: int, jitter: float) -> int:

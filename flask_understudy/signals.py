@@ -1,6 +1,7 @@
 """In-process notices about jobs, for logs, metrics and the application.
 
-Each signal is sent with the Flask application as sender and one keyword, `job`: a `JobNotice`.
+A signal about a job is sent with the Flask application as sender and one keyword, `job`: a `JobNotice`. `broker_lost`
+and `broker_restored` are sent with the process's breaker as sender, the former with the keyword `error`, a text.
 A failing subscriber is logged and never breaks a job.
 """
 
@@ -19,7 +20,6 @@ job_added = _signals.signal("job-added")
 job_started = _signals.signal("job-started")
 job_completed = _signals.signal("job-completed")
 job_failed = _signals.signal("job-failed")
-job_retried = _signals.signal("job-retried")
 job_cancelled = _signals.signal("job-cancelled")
 broker_lost = _signals.signal("broker-lost")
 broker_restored = _signals.signal("broker-restored")

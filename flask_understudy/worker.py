@@ -13,11 +13,13 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from dramatiq.middleware import Shutdown
 from flask import Flask
+from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from .claims import ClaimedMessage
@@ -25,15 +27,16 @@ from .config import Config
 from .errors import LeaseLost, TransportError
 from .heartbeat import Heartbeat
 from .interrupts import Interrupts
-from .ledger import Job
+from .ledger import Job, transitions
 from .ledger.statements import run
-from .ledger.transitions import Claimed, Due, Ending
+from .ledger.transitions import Claimed, Due, Ending, Stray
 from .ledger.writer import Finish, Writer
 
 if TYPE_CHECKING:
     from .broker import LedgerBroker
     from .state import State
 
+CLAIM_ANSWER_SECONDS = 1.0
 HAND_BACK_SECONDS = 5.0
 
 FAREWELL = "DELETE FROM understudy_workers WHERE id = :id"
@@ -65,7 +68,10 @@ class WorkerProcess:
         self.writer = Writer(state.database, self.id, self.announce)
         self.heartbeat = Heartbeat(state.database, self, state.config.lease_seconds)
         self.stopping = threading.Event()
+        self.isolated = 0
+        self.isolation = threading.BoundedSemaphore(2)
         self._held: dict[str, ClaimedMessage] = {}
+        self._claiming: dict[int, float] = {}
 
     def start(self) -> None:
         """Enter the process in the ledger and keep its lease.
@@ -101,6 +107,41 @@ class WorkerProcess:
         message = ClaimedMessage(claimed, self, released)
         self._held[claimed.id] = message
         return message
+
+    @contextmanager
+    def claiming(self) -> Iterator[Connection]:
+        """A connection for claims; while one is asked for in vain, nobody takes its jobs for strays."""
+        thread = threading.get_ident()
+        self._claiming[thread] = time.monotonic()
+        try:
+            with self.state.database.claims() as connection:
+                yield connection
+        finally:
+            self._claiming.pop(thread, None)
+
+    def take_stock(self) -> int:
+        """Hand back what the ledger says this process holds and it does not know of; return how many jobs.
+
+        That happens when a claim was committed and its answer was lost on the way.
+        """
+        if any(time.monotonic() - began > CLAIM_ANSWER_SECONDS for began in list(self._claiming.values())):
+            return 0
+        unknown = self._unknown()
+        if not unknown or not self.writer.flush(HAND_BACK_SECONDS):
+            return 0
+        unknown = [stray for stray in self._unknown() if stray in unknown]
+        for stray in unknown:
+            self.logger.warning("Job %s was claimed and the answer was lost; it is handed back.", stray.id)
+            ending = Ending(stray.id, stray.fence, "waiting", "handed_back", charged=0)
+            self.writer.put(Finish(stray.id, stray.fence, ending=ending))
+        self.writer.flush(HAND_BACK_SECONDS)
+        self.announce([Due(stray.id, stray.queue, stray.priority, stray.run_ms) for stray in unknown])
+        return len(unknown)
+
+    def _unknown(self) -> list[Stray]:
+        with self.state.database.statement() as connection:
+            found = transitions.strays(connection, self.id, int(CLAIM_ANSWER_SECONDS * 2000))
+        return [stray for stray in found if stray.id not in self._held]
 
     def note_started(self, job_id: str) -> None:
         """Remember that a job's code runs, so that its crash is not blamed on others."""

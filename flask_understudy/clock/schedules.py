@@ -11,7 +11,7 @@ from dramatiq.errors import ActorNotFound
 from sqlalchemy import Connection, select
 from sqlalchemy.orm import Session
 
-from ..errors import UnderstudyError
+from ..errors import ConfigError, UnderstudyError
 from ..ledger import Schedule
 from ..ledger.statements import moment, run
 from ..state import State
@@ -85,14 +85,14 @@ def _fire_one(state: State, name: str) -> bool:
         time = now(connection)
         if row is None or not row.enabled or row.next_run_at is None or row.next_run_at > time:
             return False
-        trigger = trigger_of(row.expression, row.timezone)
-        missed: list[datetime] = []
-        latest = row.next_run_at
-        while (
-            (following := next_slot(trigger, latest)) is not None and following <= time and len(missed) < MOST_SKIPPED
-        ):
-            missed.append(latest)
-            latest = following
+        try:
+            trigger = trigger_of(row.expression, row.timezone)
+        except ConfigError as problem:
+            if row.last_error != str(problem):
+                logger.error("Schedule %s cannot fire: %s", name, problem)
+            row.last_error = str(problem)
+            return False
+        missed, latest = _passed(trigger, row.next_run_at, time)
         if time - latest > GRACE:
             missed.append(latest)
         else:
@@ -104,6 +104,20 @@ def _fire_one(state: State, name: str) -> bool:
     if committed is not None:
         committed()
     return committed is not None
+
+
+def _passed(trigger: Any, first: datetime, time: datetime) -> tuple[list[datetime], datetime]:
+    """Return the slots from `first` on that were missed, `MOST_SKIPPED` at the most, and the latest slot up to now."""
+    missed: list[datetime] = []
+    latest = first
+    while len(missed) < MOST_SKIPPED and (following := next_slot(trigger, latest)) is not None and following <= time:
+        missed.append(latest)
+        latest = following
+    if len(missed) == MOST_SKIPPED:  # what lies between is neither run nor recorded
+        start = max(latest, time - GRACE)
+        while (following := next_slot(trigger, start)) is not None and following <= time:
+            latest = start = following
+    return missed, latest
 
 
 def _send(state: State, connection: Connection, row: Schedule, slot: datetime) -> Callable[[], None] | None:

@@ -45,7 +45,7 @@ class JobEvent(Base):
         id: Grows with time.
         job_id: The job.
         at: When.
-        kind: `log`, `cancel_requested`, `cancelled`, `retried`, `rescued`, `expired`.
+        kind: `log`, `cancel_requested`, `cancelled` or `retried`.
         attempt: The attempt it belongs to; 0 = none.
         message: The text.
     """

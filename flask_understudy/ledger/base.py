@@ -29,8 +29,15 @@ class Base(DeclarativeBase):
 class Moment(TypeDecorator[datetime]):
     """An aware point in time: `timestamptz` on PostgreSQL, UTC text with six decimals on SQLite."""
 
+    __module__ = (
+        "sqlalchemy.types"  # with the repr below: migrations say sa.DateTime(timezone=True), and import nothing
+    )
     impl = DateTime(timezone=True)
     cache_ok = True
+
+    def __repr__(self) -> str:
+        """Show the type of the column, as migrations write it."""
+        return "DateTime(timezone=True)"
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
         """Refuse naive times; SQLite gets UTC without its zone."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, Index, SmallInteger, Text, false, text
+from sqlalchemy import JSON, Index, SmallInteger, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from .base import Base, Moment
@@ -62,7 +62,7 @@ class Job(Base):
         progress_message: What the job says it is doing.
         result: What the actor returned.
         error: Type and message of the latest error.
-        reason: Why it failed: `error`, `exhausted`, `expired`, `poison`, or why it was cancelled.
+        reason: Why it failed: `error`, `exhausted`, `expired`, `poison`, `hand_backs`; or why it was cancelled.
         cancel_requested_at: When a running job was asked to stop.
     """
 
@@ -100,7 +100,7 @@ class Job(Base):
     error: Mapped[str | None] = mapped_column(Text)
     reason: Mapped[str | None] = mapped_column(Text)
     cancel_requested_at: Mapped[datetime | None] = mapped_column(Moment)
-    sensitive: Mapped[bool] = mapped_column(server_default=false())
+    sensitive: Mapped[bool] = mapped_column(server_default=text("false"))
 
     __table_args__ = (
         Index("ix_understudy_jobs_next", "queue", "priority", "run_at", **_where("state = 'waiting'")),

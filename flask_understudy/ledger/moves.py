@@ -28,7 +28,8 @@ RETURNING id, queue, actor, args, kwargs, options, <ms:created_at>, tenant, owne
     max_attempts, fence, crashes, hand_backs, sensitive, <ms:run_at>, <sequence>"""
 
 _CLAIMABLE = """(expires_at IS NULL OR expires_at > <now>)
-    AND queue NOT IN (SELECT name FROM understudy_queues WHERE paused_at IS NOT NULL)"""
+    AND queue NOT IN (SELECT name FROM understudy_queues WHERE paused_at IS NOT NULL)
+    AND (crashes = 0 OR :suspects)"""
 
 CLAIM = f"""
 WITH due AS (SELECT id AS due_id FROM understudy_jobs
@@ -75,6 +76,10 @@ UPDATE understudy_jobs SET
 FROM <rows:{_ENDING}> WHERE {_HELD}
 RETURNING understudy_jobs.id, understudy_jobs.state, queue, priority, <ms:run_at>"""  # noqa: S608
 
+STRAYS = """
+SELECT id, fence, queue, priority, <ms:run_at> FROM understudy_jobs
+WHERE worker_id = :worker AND state = 'active' AND started_at < <after::age_ms>"""
+
 PROMOTE = """
 WITH due AS (SELECT id AS due_id FROM understudy_jobs WHERE state = 'delayed' AND run_at <= <now>
     ORDER BY run_at LIMIT :n <skip locked>)
@@ -110,16 +115,19 @@ WHERE id = :id AND state IN ('failed', 'cancelled') RETURNING id, queue, priorit
 _DEAD = """j.state = 'active' AND j.worker_id = :worker
     AND EXISTS (SELECT 1 FROM understudy_workers AS w WHERE w.id = :worker AND w.lease_until < <now>)"""
 
+#: Locks what is to be rescued; a job whose late end is just being written is passed over.
+HOLD_DEAD = f"SELECT j.id FROM understudy_jobs AS j WHERE {_DEAD} <skip locked>"  # noqa: S608
+
 RECORD_CRASHES = f"""
 INSERT INTO understudy_attempts (job_id, fence, number, worker_id, started_at, finished_at, outcome, error)
 SELECT j.id, j.fence, j.attempt, j.worker_id, j.started_at, <now>,
     CASE WHEN :all_blamed OR j.id <any:blamed> THEN 'crashed' ELSE 'handed_back' END, :error
-FROM understudy_jobs AS j WHERE {_DEAD}
+FROM understudy_jobs AS j WHERE j.id <any:ids> AND {_DEAD}
 ON CONFLICT DO NOTHING"""  # noqa: S608
 
 RESCUE = f"""
 WITH held AS (SELECT j.id AS held_id, CASE WHEN :all_blamed OR j.id <any:blamed> THEN 1 ELSE 0 END AS blamed
-    FROM understudy_jobs AS j WHERE {_DEAD} <skip locked>),
+    FROM understudy_jobs AS j WHERE j.id <any:ids> AND {_DEAD} <skip locked>),
 judged AS (SELECT h.held_id, h.blamed, CASE WHEN k.cancel_requested_at IS NOT NULL THEN 'cancelled'
         WHEN h.blamed = 1 AND k.crashes + 1 >= :max_crashes THEN 'poison'
         WHEN h.blamed = 1 AND k.attempt >= k.max_attempts THEN 'exhausted' END AS verdict

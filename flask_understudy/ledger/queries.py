@@ -36,19 +36,19 @@ def find(database: Database, id: str, session: Session | None = None) -> Job | N
         if job is not None:
             session.expunge(job)
         return job
-    with Session(database.own_engine, expire_on_commit=False) as own:
+    with Session(database.engine, expire_on_commit=False) as own:
         return own.scalars(query).one_or_none()
 
 
 def attempts(database: Database, id: str) -> Sequence[Attempt]:
     """Return the attempts of a job that did not complete, the first one first."""
-    with Session(database.own_engine, expire_on_commit=False) as session:
+    with Session(database.engine, expire_on_commit=False) as session:
         return session.scalars(select(Attempt).where(Attempt.job_id == id).order_by(Attempt.fence)).all()
 
 
 def timeline(database: Database, id: str) -> Sequence[JobEvent]:
     """Return the lines of a job's timeline, the first one first."""
-    with Session(database.own_engine, expire_on_commit=False) as session:
+    with Session(database.engine, expire_on_commit=False) as session:
         return session.scalars(select(JobEvent).where(JobEvent.job_id == id).order_by(JobEvent.id)).all()
 
 
@@ -63,7 +63,7 @@ def stats(database: Database, queues: Sequence[str], tenant: str | None = None) 
     query = select(Job.queue, Job.state, func.count()).group_by(Job.queue, Job.state)
     if tenant is not None:
         query = query.where(Job.tenant == tenant)
-    with database.own_engine.connect() as connection:
+    with database.engine.connect() as connection:
         counts = connection.execute(query).all()
         paused = set(connection.scalars(select(Queue.name).where(Queue.paused_at.is_not(None))))
     names = (WAITING, ACTIVE, COMPLETED, FAILED, DELAYED)
@@ -80,13 +80,13 @@ def stats(database: Database, queues: Sequence[str], tenant: str | None = None) 
 
 def oldest_waiting_ms(database: Database) -> int:
     """Return for how many ms the job that waits longest has been due; 0 when none waits."""
-    with database.statement() as connection:
+    with database.engine.connect() as connection:
         return max(0, int(run(connection, OLDEST).scalar() or 0))
 
 
 def workers_alive(database: Database) -> int:
     """Return how many processes hold a lease and consume queues."""
-    with database.statement() as connection:
+    with database.engine.connect() as connection:
         return int(run(connection, ALIVE).scalar_one())
 
 

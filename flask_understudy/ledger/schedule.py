@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, Text, true
+from sqlalchemy import JSON, ForeignKey, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from .base import Base, Moment
@@ -38,7 +38,7 @@ class Schedule(Base):
     timezone: Mapped[str] = mapped_column(Text)
     args: Mapped[list[Any]] = mapped_column(JSON)
     kwargs: Mapped[dict[str, Any]] = mapped_column(JSON)
-    enabled: Mapped[bool] = mapped_column(server_default=true())
+    enabled: Mapped[bool] = mapped_column(server_default=text("true"))
     source: Mapped[str] = mapped_column(Text, server_default="code")
     next_run_at: Mapped[datetime | None] = mapped_column(Moment)
     last_run_at: Mapped[datetime | None] = mapped_column(Moment)

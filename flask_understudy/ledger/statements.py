@@ -40,7 +40,7 @@ _POSTGRESQL: dict[str, Callable[[str], str]] = {
     "skip locked": lambda _: "FOR UPDATE SKIP LOCKED",
     "unsynced": lambda _: "(SELECT set_config('synchronous_commit', 'off', true)) = 'off'",
     "in order": lambda _: "priority, run_at",
-    "sequence": lambda _: "0",
+    "sequence": lambda _: "CAST(extract(epoch FROM run_at) * 1000000 AS bigint)",
 }
 
 

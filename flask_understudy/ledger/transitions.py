@@ -90,6 +90,17 @@ class Due:
     run_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class Stray:
+    """A claim as the ledger has it."""
+
+    id: str
+    fence: int
+    queue: str
+    priority: int
+    run_ms: int
+
+
 @dataclass(slots=True)
 class Ending:
     """How a claim ended other than by completing (T5, T6).
@@ -125,14 +136,21 @@ def _values(job: NewJob) -> Iterable[Any]:
     return (getattr(job, name) for name in NewJob.__slots__)
 
 
-def claim(connection: Connection, worker: str, ids: Sequence[str]) -> list[Claimed]:
-    """T4: claim those of the announced jobs that may run now."""
-    return _claimed(run(connection, moves.CLAIM, worker=worker, ids=list(ids)))
+def claim(connection: Connection, worker: str, ids: Sequence[str], *, suspects: bool = True) -> list[Claimed]:
+    """T4: claim those of the announced jobs that may run now.
+
+    Args:
+        connection: One on which the statement commits by itself, or a transaction.
+        worker: The claimer.
+        ids: The jobs.
+        suspects: Whether jobs are wanted that ended a process before.
+    """
+    return _claimed(run(connection, moves.CLAIM, worker=worker, ids=list(ids), suspects=suspects))
 
 
-def claim_next(connection: Connection, worker: str, queue: str, n: int) -> list[Claimed]:
-    """T4: claim the next `n` waiting jobs of a queue, by priority, then by time."""
-    return _claimed(run(connection, moves.CLAIM_NEXT, worker=worker, queue=queue, n=n))
+def claim_next(connection: Connection, worker: str, queue: str, n: int, *, suspects: bool = True) -> list[Claimed]:
+    """T4: claim the next `n` waiting jobs of a queue, by priority, then by time; otherwise like `claim`."""
+    return _claimed(run(connection, moves.CLAIM_NEXT, worker=worker, queue=queue, n=n, suspects=suspects))
 
 
 def _claimed(rows: Iterable[Any]) -> list[Claimed]:
@@ -181,6 +199,11 @@ def hasten(connection: Connection, *, ids: Sequence[str] | None = None, queue: s
     )
 
 
+def strays(connection: Connection, worker: str, age_ms: int) -> list[Stray]:
+    """Return the jobs that a worker has held for more than `age_ms`, by the ledger."""
+    return [Stray(*row) for row in run(connection, moves.STRAYS, worker=worker, age_ms=-age_ms)]
+
+
 def cancel(connection: Connection, id: str, reason: str) -> bool:
     """T9: cancel a job that is not active; tell whether it was."""
     return run(connection, moves.CANCEL, id=id, reason=reason).first() is not None
@@ -214,8 +237,12 @@ def rescue(connection: Connection, worker: str, blamed: Sequence[str] | None, er
     Returns:
         Rows of (id, state, queue, priority, due in ms, actor, tenant, attempt, reason).
     """
+    held = [row[0] for row in run(connection, moves.HOLD_DEAD, worker=worker)]
+    if not held:
+        return []
     known = {
         "worker": worker,
+        "ids": held,
         "all_blamed": blamed is None,
         "blamed": list(blamed or ()),
         "error": error,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import JSON, Text, false
+from sqlalchemy import JSON, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from .base import Base, Moment
@@ -36,7 +36,7 @@ class Worker(Base):
     threads: Mapped[int]
     started_at: Mapped[datetime] = mapped_column(Moment)
     lease_until: Mapped[datetime] = mapped_column(Moment)
-    stopping: Mapped[bool] = mapped_column(server_default=false())
+    stopping: Mapped[bool] = mapped_column(server_default=text("false"))
     suspects: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
 
 

@@ -226,4 +226,10 @@ class Writer:
 
 
 def _latest_progress(notes: list[Any]) -> list[Progress]:
-    return list({note.id: note for note in notes if isinstance(note, Progress)}.values())
+    latest: dict[tuple[str, int], Progress] = {}
+    for note in notes:
+        if isinstance(note, Progress):
+            before = latest.get((note.id, note.fence))
+            said = before.message if before is not None and note.message is None else note.message
+            latest[note.id, note.fence] = Progress(note.id, note.fence, note.percent, said)
+    return list(latest.values())

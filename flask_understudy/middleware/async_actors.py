@@ -26,7 +26,7 @@ class AsyncActors(AsyncIO):
     def before_process_message(self, broker: Broker, message: Any) -> None:
         """Start the loop when this actor is the first that needs it."""
         fn = broker.get_actor(message.actor_name).fn
-        if not inspect.iscoroutinefunction(getattr(fn, "__wrapped__", fn)):
+        if not inspect.iscoroutinefunction(inspect.unwrap(fn)):
             return
         with self._lock:
             thread = get_event_loop_thread()

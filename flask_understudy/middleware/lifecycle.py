@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from dramatiq import Worker
 from dramatiq.common import iter_queue
-from dramatiq.middleware import Middleware
+from dramatiq.middleware import Middleware, MiddlewareError
 from flask.cli import ScriptInfo
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -31,6 +31,10 @@ logger = logging.getLogger("flask_understudy")
 EXIT_CONFIGURATION = 78  # sysexits.h: EX_CONFIG
 ECHO_SECONDS = 2.0
 EXIT_UNAVAILABLE = 69  # sysexits.h: EX_UNAVAILABLE
+
+
+class BootRefused(NotInitialised, MiddlewareError):
+    """The worker inside a web process cannot start; of Dramatiq's kind as well, as it swallows all others."""
 
 
 class Lifecycle(Middleware):
@@ -91,7 +95,7 @@ class Lifecycle(Middleware):
         logger.critical("The worker cannot start: %s", message)
         if broker.worker_kind == "worker":
             raise SystemExit(code) from problem
-        raise NotInitialised(message) from problem
+        raise BootRefused(message) from problem
 
     def after_worker_boot(self, broker: Any, worker: Worker) -> None:
         """Take one SIGTERM for one, however many processes pass it on."""

@@ -8,7 +8,7 @@ from dramatiq import Actor, Broker
 from dramatiq.middleware import Middleware, MiddlewareError
 
 from ..errors import ConfigError
-from ..policy import agreed_retries
+from ..policy import agreed_retries, check_number
 
 FALLBACKS = ("sync", "hold", "fail")
 
@@ -56,9 +56,18 @@ class Options(Middleware):
             elif target is not None and not isinstance(target, str):
                 raise DeclarationError(f"{where}: {name} is {target!r}; it takes an actor or its name.")
         for name in ("min_backoff", "max_backoff", "backoff_factor", "jitter", "time_limit"):
-            value = actor.options.get(name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0):
-                raise DeclarationError(f"{where}: {name} is {value!r}; it takes a number of 0 or more.")
+            self._check(where, name, actor.options.get(name))
+        self._check(where, "priority", actor.priority)
+        for alias in {actor.actor_name.replace("/", ":"), actor.actor_name.replace(":", "/")} - {actor.actor_name}:
+            if alias in broker.actors:
+                raise DeclarationError(f"{where}: {alias!r} is declared already, and is the same name (C10).")
+
+    def _check(self, where: str, name: str, value: Any) -> None:
+        if value is not None:
+            try:
+                check_number(f"{where}: {name}", name, value)
+            except ConfigError as problem:
+                raise DeclarationError(str(problem)) from None
 
 
 class DeclarationError(ConfigError, MiddlewareError):

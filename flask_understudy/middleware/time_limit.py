@@ -10,7 +10,7 @@ from dramatiq.middleware import Middleware
 from dramatiq.middleware import TimeLimit as DramatiqTimeLimit
 
 from ..claims import ClaimedMessage
-from ..policy import LIBRARY_TIME_LIMIT_MS
+from ..policy import time_limit_ms
 
 
 class TimeLimit(DramatiqTimeLimit):
@@ -30,8 +30,7 @@ class TimeLimit(DramatiqTimeLimit):
         claim: ClaimedMessage = message
         actor = broker.get_actor(claim.actor_name)
         policy = claim.worker.config.queues.get(claim.queue_name)
-        limit = claim.options.get("time_limit") or actor.options.get("time_limit")
-        limit = limit or getattr(policy, "time_limit", None) or LIBRARY_TIME_LIMIT_MS
+        limit = time_limit_ms(claim.options, actor.options, policy)
         if not math.isinf(limit):
             claim.worker.interrupts.limit(limit / 1000)
 

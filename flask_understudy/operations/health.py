@@ -13,8 +13,12 @@ from ..state import State
 UNATTENDED_MS = 60_000
 
 
-def health(state: State) -> dict[str, Any]:
+def health(state: State, tenant: str | None = None) -> dict[str, Any]:
     """Return the seeds' health answer.
+
+    Args:
+        state: The application's side of the library.
+        tenant: Count this tenant's jobs alone; None = all.
 
     Returns:
         `overallStatus`: `unhealthy` when the database is down, or jobs have waited for more than 60 s and no worker
@@ -31,7 +35,8 @@ def health(state: State) -> dict[str, Any]:
         "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
     }
     try:
-        counts = queries.stats(state.database, sorted(state.broker.get_declared_queues() | set(state.config.queues)))
+        queues = sorted(state.broker.get_declared_queues() | set(state.config.queues))
+        counts = queries.stats(state.database, queues, tenant)
         answer["queues"] = [{"name": name, **numbers} for name, numbers in counts.items()]
         if queries.oldest_waiting_ms(state.database) > UNATTENDED_MS and not queries.workers_alive(state.database):
             answer["overallStatus"] = "unhealthy"

@@ -10,10 +10,12 @@ from .. import signals
 from ..errors import JobConflict, JobNotFound, TransportError
 from ..ledger import Job, transitions
 from ..ledger.queries import find
+from ..ledger.transitions import Due
 from ..policy import LIBRARY_RETRIES, QueuePolicy
 from ..signals import JobNotice
 from ..state import State
 from ..submission import max_attempts
+from .transaction import after_commit, joined_session, transaction
 
 logger = logging.getLogger("flask_understudy")
 
@@ -34,7 +36,7 @@ def cancel(state: State, id: str, reason: str = "cancelled") -> str:
         JobConflict: It has ended already.
     """
     for _ in range(10):  # a job may move between the two statements; each try reads it anew
-        with state.database.transaction() as connection:
+        with transaction(state) as connection:
             if transitions.cancel(connection, id, reason):
                 transitions.record_event(connection, id, "cancelled", reason)
                 outcome = "cancelled"
@@ -46,7 +48,7 @@ def cancel(state: State, id: str, reason: str = "cancelled") -> str:
         job = _existing(state, id)
         if outcome == "cancelled":
             notice = JobNotice(id=id, queue=job.queue, actor=job.actor, tenant=job.tenant, attempt=job.attempt)
-            signals.emit(signals.job_cancelled, state.app, job=notice)
+            after_commit(state, lambda notice=notice: signals.emit(signals.job_cancelled, state.app, job=notice))  # type: ignore[misc]
         if outcome:
             return outcome
         if job.state in {"completed", "failed", "cancelled"}:
@@ -63,7 +65,7 @@ def retry(state: State, id: str) -> None:
     """
     job = _existing(state, id)
     try:
-        with state.database.transaction() as connection:
+        with transaction(state) as connection:
             due = transitions.reopen(connection, id, _attempts(state, job))
             if due is not None:
                 transitions.record_event(connection, id, "retried", f"Reopened after {job.state}")
@@ -71,6 +73,10 @@ def retry(state: State, id: str) -> None:
         raise JobConflict(f"Job {id} cannot be retried: a live job holds its dedup key {job.dedup_key!r}.") from None
     if due is None:
         raise JobConflict(f"Job {id} is {job.state}; only failed and cancelled jobs can be retried.")
+    after_commit(state, lambda: _announce(state, due))
+
+
+def _announce(state: State, due: Due) -> None:
     try:
         state.transport.announce([due])
     except TransportError as problem:
@@ -86,7 +92,7 @@ def _attempts(state: State, job: Job) -> int:
 
 
 def _existing(state: State, id: str) -> Job:
-    job = find(state.database, id)
+    job = find(state.database, id, joined_session(state))
     if job is None:
         raise JobNotFound(f"There is no job {id!r}.")
     return job

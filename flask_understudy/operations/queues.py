@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..errors import InvalidJob
 from ..ledger.statements import run
 from ..state import State
+from .transaction import transaction
 
 PAUSE = """
 INSERT INTO understudy_queues (name, paused_at) VALUES (:name, <now>)
@@ -20,7 +21,7 @@ def pause(state: State, name: str) -> None:
         InvalidJob: No queue has the name.
     """
     _known(state, name)
-    with state.database.transaction() as connection:
+    with transaction(state) as connection:
         run(connection, PAUSE, name=name)
 
 
@@ -31,7 +32,7 @@ def resume(state: State, name: str) -> None:
         InvalidJob: No queue has the name.
     """
     _known(state, name)
-    with state.database.transaction() as connection:
+    with transaction(state) as connection:
         run(connection, RESUME, name=name)
 
 

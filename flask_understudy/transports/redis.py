@@ -74,6 +74,7 @@ class RedisTransport:
                 socket_timeout=BLOCK_SECONDS + BLOCK_MARGIN_SECONDS if blocking else self.timeout,
                 retry=Retry(NoBackoff(), 0),
                 decode_responses=True,
+                encoding_errors="replace",  # whatever somebody wrote there, it is no id of ours
                 protocol=2,
                 driver_info=None,
             )

@@ -11,6 +11,7 @@ from app.actors import email
 from app.extensions import db, jobs
 from app.models.base import utcnow
 from app.models.tenant import Tenant
+from flask_understudy import signals
 from flask_understudy.contrib.mail import InvalidMail
 from flask_understudy.testing import TestWorker
 from tools.smtp import SmtpCatcher
@@ -235,6 +236,29 @@ def test_mail_of_a_transaction_that_rolls_back_is_never_sent(worker: TestWorker)
 
     assert worker.drain() == []
     assert worker.sent() == []
+
+
+@pytest.mark.parametrize(("name", "secret"), [("verification", "token-123"), ("password-reset", "123456")])
+def test_secret_of_a_mail_is_in_no_log_and_no_notice(
+    worker: TestWorker,
+    smtp_server: SmtpCatcher,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    secret: str,
+) -> None:
+    notices: list[Any] = []
+
+    def note(sender: Any, job: Any) -> None:
+        notices.append(job)
+
+    smtp_server.answer("451 try again later")
+    with signals.job_added.connected_to(note), signals.job_failed.connected_to(note):
+        send, args, _ = NAMED[name]
+        worker.run(send(*args))
+
+    assert notices
+    assert secret not in repr(notices)
+    assert secret not in "".join(capsys.readouterr())
 
 
 @pytest.mark.requirement("J01")

@@ -1,0 +1,264 @@
+"""Settings: where a value comes from, and what is said about a wrong one."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask_sqlalchemy import SQLAlchemy
+
+from flask_understudy import Understudy
+from flask_understudy.config import Config, redacted
+from flask_understudy.errors import ConfigError, NotInitialised
+from flask_understudy.policy import QueuePolicy
+from tests.flask_understudy.conftest import MakeSite
+
+
+def read(config: dict[str, Any] | None = None, **environ: str) -> Config:
+    return Config.from_mapping(config or {}, environ)
+
+
+@pytest.mark.requirement("H04", "H05", "H06", "H07", "H08", "H13", "H14", "G07", "G08", "G09", "F06")
+@pytest.mark.parametrize(
+    ("key", "attribute", "default", "given", "value"),
+    [
+        ("QUEUE_CONCURRENCY", "concurrency", 5, "10", 10),
+        ("QUEUE_POLL_INTERVAL", "poll_interval_ms", 1000, "250", 250),
+        ("QUEUE_SHUTDOWN_TIMEOUT", "shutdown_timeout_ms", 30_000, "10000", 10_000),
+        ("SCHEDULER_ENABLED", "scheduler_enabled", False, "true", True),
+        ("SCHEDULER_POLL_INTERVAL", "scheduler_poll_ms", 60_000, "30000", 30_000),
+        ("QUEUE_MAX_RETRIES", "max_attempts", None, "3", 3),
+        ("QUEUE_BACKOFF_DELAY", "backoff_ms", 5000, "1000", 1000),
+    ],
+)
+def test_a_seed_s_variable_has_its_default_and_is_read(
+    key: str, attribute: str, default: object, given: str, value: object
+) -> None:
+    assert getattr(read(), attribute) == default
+    assert getattr(read(**{key: given}), attribute) == value
+
+
+@pytest.mark.requirement("H17")
+def test_environment_beats_app_config() -> None:
+    assert read({"QUEUE_CONCURRENCY": 2}, QUEUE_CONCURRENCY="9").concurrency == 9
+    assert read({"QUEUE_CONCURRENCY": 2}).concurrency == 2
+
+
+@pytest.mark.requirement("H17")
+def test_environment_beats_app_config_of_a_real_application(
+    make_site: MakeSite, sqlite_ledger: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UNDERSTUDY_RUNWAY", "17")
+    assert make_site(sqlite_ledger, UNDERSTUDY_RUNWAY=5).state.config.runway == 17
+
+
+@pytest.mark.requirement("H15", "H16", "C09")
+def test_all_settings_can_stand_in_the_application_s_configuration() -> None:
+    config = read(
+        {
+            "UNDERSTUDY_ENABLED": True,
+            "REDIS_URL": "redis://cache:6380/1",
+            "QUEUE_CONCURRENCY": 10,
+            "QUEUE_MAX_RETRIES": 3,
+            "SCHEDULER_ENABLED": True,
+            "UNDERSTUDY_QUEUES": {
+                "email": {"priority": 1, "attempts": 5, "min_backoff": 5000, "backoff_factor": 5, "time_limit": 30_000},
+                "exports": {"keep_failed": timedelta(days=30)},
+            },
+        }
+    )
+    assert config.transport == "redis://cache:6380/1"
+    assert (config.enabled, config.concurrency, config.max_attempts, config.scheduler_enabled) == (True, 10, 3, True)
+    assert config.queues["email"] == QueuePolicy(
+        priority=1, attempts=5, min_backoff=5000, backoff_factor=5, time_limit=30_000
+    )
+    assert config.queues["exports"].keep_failed == timedelta(days=30)
+
+
+@pytest.mark.requirement("H17")
+@pytest.mark.parametrize(
+    ("key", "hint"),
+    [
+        ("UNDERSTUDY_RUNAWAY", "Did you mean UNDERSTUDY_RUNWAY?"),
+        ("UNDERSTUDY_LEASE_SECOND", "Did you mean UNDERSTUDY_LEASE_SECONDS?"),
+        ("UNDERSTUDY_ZZZZZZZZZZZZZZZZZZZZZZZZZZZZZZ", "docs/configuration.md lists the keys"),
+    ],
+)
+@pytest.mark.parametrize("where", ["config", "environment"])
+def test_an_unknown_key_is_refused_with_the_nearest_one(key: str, hint: str, where: str) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        read({key: 1}) if where == "config" else read(**{key: "1"})
+    assert key in str(refusal.value)
+    assert hint in str(refusal.value)
+
+
+@pytest.mark.requirement("H17")
+@pytest.mark.parametrize(
+    ("key", "value", "remedy"),
+    [
+        ("QUEUE_CONCURRENCY", "many", "a whole number, 1 or more"),
+        ("QUEUE_CONCURRENCY", 0, "a whole number, 1 or more"),
+        ("QUEUE_CONCURRENCY", True, "a whole number, 1 or more"),
+        ("QUEUE_CONCURRENCY", 2.5, "a whole number, 1 or more"),
+        ("QUEUE_POLL_INTERVAL", 1, "a whole number, 10 or more"),
+        ("QUEUE_BACKOFF_DELAY", -1, "a whole number, 0 or more"),
+        ("QUEUE_MAX_RETRIES", 0, "a whole number, 1 or more"),
+        ("SCHEDULER_ENABLED", "perhaps", "true or false"),
+        ("UNDERSTUDY_ENABLED", "maybe", "true or false"),
+        ("UNDERSTUDY_WORKER", "inprocess", "one of auto, in-process, off"),
+        ("UNDERSTUDY_FALLBACK", "wait", "one of sync, hold, fail"),
+        ("UNDERSTUDY_LEASE_SECONDS", "long", "a number of seconds above 0"),
+        ("UNDERSTUDY_LEASE_SECONDS", 0, "a number of seconds above 0"),
+        ("UNDERSTUDY_LEASE_SECONDS", float("nan"), "a number of seconds above 0"),
+        ("UNDERSTUDY_TIMEZONE", 7, "a text"),
+        ("UNDERSTUDY_QUEUES", ["email"], "a mapping of queue name to policy"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_what_would_do(key: str, value: object, remedy: str) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        read({key: value})
+    assert str(refusal.value) == f"{key} is {value!r}; it takes {remedy}."
+
+
+@pytest.mark.parametrize(
+    ("given", "value"), [("1", True), ("yes", True), ("ON", True), ("0", False), ("off", False), (False, False)]
+)
+def test_switches_are_read_the_way_people_write_them(given: object, value: bool) -> None:
+    assert read({"SCHEDULER_ENABLED": given}).scheduler_enabled is value
+
+
+def test_durations_may_be_a_timedelta() -> None:
+    assert read({"UNDERSTUDY_LEASE_SECONDS": timedelta(minutes=1)}).lease_seconds == 60
+
+
+@pytest.mark.requirement("H17")
+def test_an_empty_variable_counts_as_absent() -> None:
+    assert read(QUEUE_CONCURRENCY="", REDIS_URL="").concurrency == 5
+    assert read(REDIS_URL="").transport == "database"
+
+
+@pytest.mark.requirement("H09", "G01", "V06", "V07")
+@pytest.mark.parametrize(
+    ("environ", "transport"),
+    [
+        ({}, "database"),
+        ({"REDIS_URL": "redis://cache:6379"}, "redis://cache:6379"),
+        ({"REDIS_URL": "rediss://:secret@cache:6390/2"}, "rediss://:secret@cache:6390/2"),
+        ({"REDIS_URL": "redis://cache", "UNDERSTUDY_TRANSPORT": "database"}, "database"),
+        ({"REDIS_URL": "redis://cache", "UNDERSTUDY_TRANSPORT": "memory"}, "database"),
+        ({"REDIS_URL": "redis://cache", "UNDERSTUDY_TRANSPORT": "redis://other"}, "redis://other"),
+    ],
+)
+def test_the_transport_is_a_matter_of_configuration(environ: dict[str, str], transport: str) -> None:
+    assert read(**environ).transport == transport
+
+
+@pytest.mark.requirement("H12")
+@pytest.mark.parametrize(
+    ("environ", "transport"),
+    [
+        ({"QUEUE_REDIS_HOST": "cache"}, "redis://cache:6379/0"),
+        ({"QUEUE_REDIS_PORT": "6380"}, "redis://localhost:6380/0"),
+        ({"QUEUE_REDIS_HOST": "cache", "QUEUE_REDIS_PASSWORD": "p@ss/word"}, "redis://:p%40ss%2Fword@cache:6379/0"),
+    ],
+)
+def test_the_parts_of_a_redis_address_make_a_url(environ: dict[str, str], transport: str) -> None:
+    assert read(**environ).transport == transport
+
+
+@pytest.mark.requirement("H12")
+def test_redis_url_wins_over_its_parts_and_a_difference_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        agreed = read(REDIS_URL="redis://cache:6379/3", QUEUE_REDIS_HOST="cache", QUEUE_REDIS_PORT="6379")
+        assert not caplog.records
+        differing = read(REDIS_URL="redis://:hidden@cache:6379/3", QUEUE_REDIS_HOST="other", QUEUE_REDIS_PORT="6380")
+
+    assert (agreed.transport, differing.transport) == ("redis://cache:6379/3", "redis://:hidden@cache:6379/3")
+    assert "REDIS_URL names cache:6379 and QUEUE_REDIS_* names other:6380; REDIS_URL is used" in caplog.text
+    assert "hidden" not in caplog.text
+
+
+@pytest.mark.requirement("H17")
+@pytest.mark.parametrize("url", ["http://cache", "cache:6379", "amqps//x", "localhost"])
+def test_a_url_that_is_no_transport_is_refused(url: str) -> None:
+    with pytest.raises(ConfigError, match="is no transport; it takes database, redis://host:port/db or rediss://"):
+        read(REDIS_URL=url)
+
+
+@pytest.mark.requirement("H12", "H17")
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"QUEUE_REDIS_HOST": "cache", "QUEUE_REDIS_PORT": "abc"},
+        {"QUEUE_REDIS_PORT": "abc", "REDIS_URL": "redis://cache"},
+        {"REDIS_URL": "redis://cache:abc/0"},
+        {"REDIS_URL": "redis://cache:99999/0"},
+    ],
+)
+def test_a_port_that_is_no_number_is_refused(environ: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match="abc|99999"):
+        read(**environ)
+
+
+def test_a_refused_url_does_not_show_its_password() -> None:
+    with pytest.raises(ConfigError) as refusal:
+        read(REDIS_URL="http://user:hidden@cache")
+    assert "hidden" not in str(refusal.value)
+    assert redacted("redis://:hidden@cache:6379/0") == "redis://:***@cache:6379/0"
+
+
+@pytest.mark.requirement("H15", "H17", "C09")
+@pytest.mark.parametrize(
+    ("policy", "message"),
+    [
+        ({"attemps": 3}, "['email']['attemps'] is no policy.*Did you mean 'attempts'"),
+        ({"attempts": "three"}, "['email']['attempts'] is 'three'"),
+        ({"time_limit": -1}, "['email']['time_limit'] is -1"),
+        ({"keep_failed": 7}, "['email']['keep_failed'] is 7; it takes a timedelta"),
+        ({"keep_completed": timedelta(days=-1)}, "it takes a timedelta of 0 or more"),
+        ({"attempts": 3, "max_retries": 3}, "attempts=3 and max_retries=3 disagree; attempts = max_retries"),
+        ("fast", "['email'] is 'fast'; it takes a mapping"),
+    ],
+)
+def test_a_wrong_queue_policy_is_refused(policy: object, message: str) -> None:
+    with pytest.raises(ConfigError, match=message.replace("[", r"\[").replace("]", r"\]")):
+        read({"UNDERSTUDY_QUEUES": {"email": policy}})
+
+
+@pytest.mark.requirement("V08", "V09", "G06", "G07")
+def test_the_smallest_sample_configuration_works() -> None:
+    config = read({"UNDERSTUDY_TRANSPORT": "memory", "UNDERSTUDY_WORKER": "in-process", "SCHEDULER_ENABLED": True})
+    assert (config.enabled, config.transport, config.worker) == (True, "database", "in-process")
+    assert (config.concurrency, config.scheduler_enabled) == (5, True)
+
+
+@pytest.mark.requirement("V09", "G12")
+def test_the_production_sample_configuration_works() -> None:
+    config = read(
+        {"UNDERSTUDY_WORKER": "off"},
+        REDIS_URL="redis://cache:6379",
+        QUEUE_CONCURRENCY="10",
+        SCHEDULER_ENABLED="true",
+        SCHEDULER_POLL_INTERVAL="30000",
+    )
+    assert (config.worker, config.concurrency) == ("off", 10)
+    assert (config.scheduler_enabled, config.scheduler_poll_ms) == (True, 30_000)
+
+
+@pytest.mark.requirement("H17")
+def test_a_wrong_setting_stops_the_application_at_its_start(make_site: MakeSite, sqlite_ledger: str) -> None:
+    with pytest.raises(ConfigError, match="QUEUE_CONCURRENCY is 'x'"):
+        make_site(sqlite_ledger, QUEUE_CONCURRENCY="x")
+
+
+def test_the_database_object_must_be_given() -> None:
+    with pytest.raises(NotInitialised, match=r"Understudy\(db\), or init_app\(app, db\)"):
+        Understudy().init_app(Flask("plain"))
+
+
+def test_the_database_must_know_the_application_first() -> None:
+    with pytest.raises(NotInitialised, match=r"Call db.init_app\(app\) before jobs.init_app\(app\)"):
+        Understudy(SQLAlchemy()).init_app(Flask("plain"))
