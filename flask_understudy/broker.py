@@ -10,7 +10,7 @@ from typing import Any
 import dramatiq
 from dramatiq.broker import Broker, Consumer
 from dramatiq.errors import ActorNotFound
-from dramatiq.middleware import Middleware
+from dramatiq.middleware import Middleware, MiddlewareError
 from dramatiq.results import Results
 from flask import current_app, g, has_app_context, has_request_context, request
 from sqlalchemy import Connection
@@ -74,6 +74,8 @@ class LedgerBroker(Broker):
     """
 
     def __init__(self, middleware: list[Middleware]) -> None:
+        self._hooks_of: tuple[int, ...] = ()
+        self._hook_cache: dict[str, list[tuple[Middleware, Callable[..., None]]]] = {}
         super().__init__(middleware=middleware)
         self.add_middleware(Results(backend=LedgerResults(self), store_results=True))
         self._state: State | None = None
@@ -243,7 +245,7 @@ class LedgerBroker(Broker):
 
     def _committed(self, state: State, accepted: list[tuple[NewJob, int]]) -> None:
         """The jobs exist: say so, and let somebody run them."""
-        self._tell(state, [job for job, _ in accepted])
+        self.tell_added(state, [job for job, _ in accepted])
         waiting = [(job, due) for job, due in accepted if job.state == "waiting"]
         if not waiting:
             return
@@ -255,7 +257,8 @@ class LedgerBroker(Broker):
             if urgent and running_job() is None:
                 state.stand_in.run(urgent)
 
-    def _tell(self, state: State, jobs: Iterable[NewJob]) -> None:
+    def tell_added(self, state: State, jobs: Iterable[NewJob]) -> None:
+        """Send `job_added` for jobs that exist from now on."""
         if not signals.job_added.receivers:
             return
         for job in jobs:
@@ -280,15 +283,21 @@ class LedgerBroker(Broker):
         return LedgerConsumer(self.worker, self.capacity, queue_name, timeout / 1000)
 
     def emit_before(self, signal: str, *args: Any, **kwargs: Any) -> None:
-        """Open a job before the first hook; then emit."""
+        """Open a job before the first hook; then call the hooks in order."""
         if signal == "process_message":
             args[0].begin()
-        super().emit_before(signal, *args, **kwargs)
+        for middleware, hook in self._hooks("before_" + signal):
+            try:
+                hook(self, *args, **kwargs)
+            except MiddlewareError:
+                raise
+            except Exception:
+                self.logger.critical("Unexpected failure in before_%s of %r.", signal, middleware, exc_info=True)
 
     def emit_after(self, signal: str, *args: Any, **kwargs: Any) -> None:
         """Close a job before the hooks that follow its actor, and make what they enqueue part of its end."""
         if signal not in {"process_message", "skip_message"}:
-            super().emit_after(signal, *args, **kwargs)
+            self._emit_after(signal, *args, **kwargs)
             return
         message: ClaimedMessage = args[0]
         exception = message.ended(kwargs.get("result"), kwargs.get("exception"))
@@ -299,7 +308,27 @@ class LedgerBroker(Broker):
         elif "exception" in kwargs:
             kwargs = {"result": None}
         with message.hooks():
-            super().emit_after(signal, *args, **kwargs)
+            self._emit_after(signal, *args, **kwargs)
+
+    def _emit_after(self, signal: str, *args: Any, **kwargs: Any) -> None:
+        for middleware, hook in reversed(self._hooks("after_" + signal)):
+            try:
+                hook(self, *args, **kwargs)
+            except Exception:
+                self.logger.critical("Unexpected failure in after_%s of %r.", signal, middleware, exc_info=True)
+
+    def _hooks(self, name: str) -> list[tuple[Middleware, Callable[..., None]]]:
+        """Return the middleware that has a hook of its own, in order: most of them lack most hooks."""
+        key = tuple(map(id, self.middleware))
+        if key != self._hooks_of:
+            self._hooks_of, self._hook_cache = key, {}
+        found = self._hook_cache.get(name)
+        if found is None:
+            default = getattr(Middleware, name, None)
+            found = self._hook_cache[name] = [
+                (m, getattr(m, name)) for m in self.middleware if getattr(type(m), name, None) is not default
+            ]
+        return found
 
     def close(self) -> None:
         """Give up what this process holds."""

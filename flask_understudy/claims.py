@@ -237,7 +237,9 @@ class ClaimedMessage(MessageProxy):
                 )
         if self.ending is not None and self.ending.state == "failed":
             self.ending.result = encoded
-        return Finish(claimed.id, claimed.fence, encoded, self.ending, self.follow_ups, self._told)
+        finish = Finish(claimed.id, claimed.fence, encoded, self.ending, self.follow_ups)
+        finish.told = lambda state: self._told(state, finish.follow_ups)
+        return finish
 
     # -- what the running job may do -----------------------------------------------------------------------------
 
@@ -267,7 +269,7 @@ class ClaimedMessage(MessageProxy):
 
     # -- what the rest of the process hears ----------------------------------------------------------------------
 
-    def _told(self, state: str | None) -> None:
+    def _told(self, state: str | None, born: list[NewJob]) -> None:
         if state is None:
             self.worker.logger.warning(
                 "Job %s was taken back before its end was recorded; that end is dropped.",
@@ -284,6 +286,7 @@ class ClaimedMessage(MessageProxy):
                 self._tell(signals.job_cancelled, error=error)
             case _ if self.ending is not None and self.ending.charged:
                 self._tell(signals.job_failed, error=error, will_retry=True)
+        self.worker.broker.tell_added(self.worker.state, born)
 
     def _tell(self, signal: Any, error: str | None = None, will_retry: bool = False) -> None:
         if not signal.receivers:

@@ -114,13 +114,13 @@ class Understudy:
         """
 
         def declare(fn: Callable[..., Any]) -> Any:
-            options.setdefault("description", (fn.__doc__ or "").strip().partition("\n")[0])
+            description = (fn.__doc__ or "").strip().partition("\n")[0]
             decorator = dramatiq.actor(
                 queue_name=queue_name,
                 actor_name=actor_name,
                 broker=self.broker,
                 actor_class=Actor,
-                **{"priority": None, **options},
+                **{"priority": None, "description": description, **options},
             )
             return decorator(fn)
 

@@ -52,7 +52,6 @@ def watch(session: scoped_session[Any], engine: Engine) -> None:
         _watched.add(factory)
         event.listen(factory, "after_begin", _after_begin)
         event.listen(factory, "after_commit", _after_commit)
-        event.listen(factory, "after_soft_rollback", _after_rollback)
         event.listen(factory, "after_transaction_end", _after_end)
 
 
@@ -103,29 +102,22 @@ def _after_commit(session: Session) -> None:
             logger.exception("Jobs were committed and could not be announced; workers find them in the ledger.")
 
 
-def _after_rollback(session: Session, previous: SessionTransaction) -> None:
-    pending: list[_Pending] = session.info.get(_PENDING, [])
-    gone = [entry for entry in pending if previous.parent is None or entry.transaction is previous]
-    _drop(session, gone, "was rolled back")
-
-
 def _after_end(session: Session, transaction: SessionTransaction) -> None:
     if transaction.parent is None:
         session.info.pop(_CONNECTION, None)
     pending: list[_Pending] = session.info.get(_PENDING, [])
     gone = [entry for entry in pending if transaction.parent is None or entry.transaction is transaction]
-    _drop(session, gone, "ended without a commit")
+    _drop(session, gone)
 
 
-def _drop(session: Session, gone: Sequence[_Pending], how: str) -> None:
+def _drop(session: Session, gone: Sequence[_Pending]) -> None:
     if not gone:
         return
     ids = [job.id for entry in gone for job in entry.jobs]
     if ids:
         logger.info(
-            "%d jobs do not exist, as the transaction they were sent in %s: %s",
+            "%d jobs do not exist, as the transaction they were sent in was not committed: %s",
             len(ids),
-            how,
             ", ".join(ids[:10]),
         )
     session.info[_PENDING] = [entry for entry in session.info[_PENDING] if entry not in gone]

@@ -31,15 +31,26 @@ def redacted_arguments(
     names += [""] * max(0, len(args) - len(names))
 
     def show(name: str, value: Any) -> Any:
-        return WITHHELD if name in named or SECRET.search(name) else redacted(value)
+        return WITHHELD if name in named or SECRET.search(name) else redacted(value, actor.broker.actors)
 
     return tuple(map(show, names, args)), {name: show(name, value) for name, value in kwargs.items()}
 
 
-def redacted(value: Any) -> Any:
-    """Return a JSON value with everything under a secret's name replaced."""
+def redacted(value: Any, actors: Mapping[str, dramatiq.Actor[Any, Any]] | None = None) -> Any:
+    """Return a JSON value with everything under a secret's name replaced.
+
+    Args:
+        value: The value.
+        actors: Those that this process knows. With them a message inside the value, as callbacks are given one, is
+            redacted as its own actor asks.
+    """
     if isinstance(value, Mapping):
-        return {k: WITHHELD if SECRET.search(str(k)) else redacted(v) for k, v in value.items()}
+        shown = {k: WITHHELD if SECRET.search(str(k)) else redacted(v, actors) for k, v in value.items()}
+        if actors is not None and {"actor_name", "args", "kwargs"} <= value.keys():
+            shown["args"], shown["kwargs"] = redacted_arguments(
+                actors.get(value["actor_name"]), value["args"], value["kwargs"]
+            )
+        return shown
     if isinstance(value, list | tuple):
-        return [redacted(item) for item in value]
+        return [redacted(item, actors) for item in value]
     return value

@@ -22,10 +22,10 @@ from .broker import explained
 from .claims import ClaimedMessage
 from .clock.announce import expire, promote
 from .errors import JobConflict, JobNotFound, UnderstudyError
-from .joining import has_uncommitted_writes
 from .ledger import TERMINAL, Database, Job, Queue, queries, transitions
 from .ledger.transitions import Claimed, Due
 from .ledger.writer import Finish, LogLine, Progress, Writer
+from .operations.transaction import joined_session
 from .processing import process
 from .state import KEY, State
 from .worker import WorkerProcess
@@ -144,11 +144,10 @@ class TestWorker:
         if queue is not None:
             query = query.where(Job.queue == queue)
         try:
-            if self._is_writing():
-                session = self.state.db.session()
+            if (session := joined_session(self.state)) is not None:
                 with session.no_autoflush:
                     return _detached(session, session.scalars(query.execution_options(populate_existing=True)))
-            with Session(self.state.database.own_engine, expire_on_commit=False) as session:
+            with Session(self.state.database.engine, expire_on_commit=False) as session:
                 return _detached(session, session.scalars(query))
         except SQLAlchemyError as problem:
             raise explained(problem) from problem
@@ -211,7 +210,7 @@ class TestWorker:
 
     def _worker(self) -> _Process:
         """Return the worker with its lease renewed, so that no clock elsewhere takes it for dead."""
-        if self._is_writing():
+        if joined_session(self.state) is not None:
             raise UncommittedWrites(
                 "db.session holds uncommitted writes, which no worker would see. Commit before you run jobs."
             )
@@ -222,11 +221,6 @@ class TestWorker:
             raise explained(problem) from problem
         self._process = process
         return process
-
-    def _is_writing(self) -> bool:
-        if not has_app_context() or current_app.extensions.get(KEY) is not self.state:
-            return False
-        return has_uncommitted_writes(self.state.db.session())
 
     def _next(self, worker: _Process, queue: str | None, include_delayed: bool) -> Claimed | None:
         expire(self.state)
@@ -263,7 +257,7 @@ class TestWorker:
         job = self._job(id)
         if job.state != "waiting":
             return JobConflict(f"Job {id} is {job.state}; only waiting and delayed jobs can be run.")
-        with Session(self.state.database.own_engine) as session:
+        with Session(self.state.database.engine) as session:
             queue = session.get(Queue, job.queue)
         if queue is not None and queue.paused_at is not None:
             return JobConflict(f"Job {id} waits in the queue {job.queue!r}, which is paused.")

@@ -24,8 +24,8 @@ RETURNING id, <ms:run_at>"""  # noqa: S608 - constants of this module
 _CLAIMED = """attempt = attempt + 1, fence = fence + 1, state = 'active', worker_id = :worker, started_at = <now>,
     cancel_requested_at = NULL
 FROM due WHERE id = due_id
-RETURNING id, queue, actor, args, kwargs, options, <ms:created_at>, tenant, owner, priority, correlation_id, attempt,
-    max_attempts, fence, crashes, hand_backs, sensitive, <ms:run_at>, <sequence>"""
+RETURNING id, queue, actor, <text:args>, <text:kwargs>, <text:options>, <ms:created_at>, tenant, owner, priority,
+    correlation_id, attempt, max_attempts, fence, crashes, hand_backs, sensitive, <ms:run_at>, <sequence>"""
 
 _CLAIMABLE = """(expires_at IS NULL OR expires_at > <now>)
     AND queue NOT IN (SELECT name FROM understudy_queues WHERE paused_at IS NOT NULL)

@@ -9,7 +9,7 @@ a handful of macros in `<angle brackets>` and `:named` parameters:
 - `<rows:id text, n integer>`: the rows of the JSON parameter `:rows` as a table named `r`;
 - `<any:ids>`: a test for membership in the list parameter `ids`;
 - `<apart:column>`: a text column that no index is to be used for;
-- `<json:x>`: a text as a JSON value; `<time:x>`: a text as a point in time;
+- `<json:x>`: a text as a JSON value; `<text:x>`: a JSON value as text; `<time:x>`: a text as a point in time;
 - `<skip locked>`: lock the chosen rows and pass over those that others hold;
 - `<unsynced>`: a condition that is true, and lets this transaction commit without waiting for the disk;
 - `<in order>`: the order in which waiting jobs are claimed; `<sequence>`: what breaks ties between rows of one moment.
@@ -36,6 +36,7 @@ _POSTGRESQL: dict[str, Callable[[str], str]] = {
     "any": lambda name: f"= ANY(:{name})",
     "apart": lambda column: f"({column} || '')",
     "json": lambda x: f"CAST({x} AS json)",
+    "text": lambda x: f"CAST({x} AS text)",
     "time": lambda x: f"(CAST({x} AS timestamp) AT TIME ZONE 'UTC')",
     "skip locked": lambda _: "FOR UPDATE SKIP LOCKED",
     "unsynced": lambda _: "(SELECT set_config('synchronous_commit', 'off', true)) = 'off'",
@@ -58,6 +59,7 @@ _SQLITE: dict[str, Callable[[str], str]] = {
     "any": lambda name: f"IN (SELECT value FROM json_each(:{name}))",  # noqa: S608 - likewise
     "apart": lambda column: f"(+{column})",
     "json": lambda x: x,
+    "text": lambda x: x,
     "time": lambda x: x,
     "skip locked": lambda _: "",
     "unsynced": lambda _: "true",

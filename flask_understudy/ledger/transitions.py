@@ -153,16 +153,21 @@ def claim_next(connection: Connection, worker: str, queue: str, n: int, *, suspe
     return _claimed(run(connection, moves.CLAIM_NEXT, worker=worker, queue=queue, n=n, suspects=suspects))
 
 
-def _claimed(rows: Iterable[Any]) -> list[Claimed]:
-    claimed = []
-    for row in rows:
-        values = list(row)
-        for i in (3, 4, 5):
-            if isinstance(values[i], str):
-                values[i] = json.loads(values[i])
-        claimed.append(Claimed(*values))
+def _claimed(result: Any) -> list[Claimed]:
+    """Return the rows of a claim, read from the driver itself: this is the hottest path there is."""
+    rows = result.cursor.fetchall()
+    result.close()
+    claimed = [
+        Claimed(id, queue, actor, _loads(args), _loads(kwargs), _loads(options), *rest)
+        for id, queue, actor, args, kwargs, options, *rest in rows
+    ]
     claimed.sort(key=lambda job: (job.priority, job.run_ms, job.sequence))
     return claimed
+
+
+def _loads(text: str) -> Any:
+    """Return a JSON array or object; the empty ones, which most are, without the parser."""
+    return [] if text == "[]" else {} if text == "{}" else json.loads(text)
 
 
 def complete(connection: Connection, worker: str, ends: Sequence[tuple[str, int, str | None]]) -> set[str]:

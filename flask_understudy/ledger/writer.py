@@ -49,7 +49,7 @@ class Finish:
         fence: The claim.
         result: The encoded result of a completed job.
         ending: How it ended otherwise; None = completed.
-        follow_ups: Jobs that exist if and only if this finish does.
+        follow_ups: Jobs that exist if and only if this finish does; after the commit, those of them that are new.
         told: Called after the commit with the job's new state, or None when the claim was lost before.
     """
 
@@ -195,6 +195,7 @@ class Writer:
         if waiting:
             self.announce(waiting)
         for finish in finishes:
+            finish.follow_ups = [job for job in finish.follow_ups if job.id in due]
             if finish.told is not None:
                 finish.told(states.get(finish.id))
 

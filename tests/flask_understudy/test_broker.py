@@ -22,7 +22,7 @@ def work(site: Site) -> Any:
     return work
 
 
-@pytest.mark.requirement("B01", "B08")
+@pytest.mark.requirement("B01")
 def test_a_plain_dramatiq_actor_is_a_job_too(site: Site) -> None:
     @dramatiq.actor(queue_name="plain", max_retries=1, priority=4)
     def plain(n: int) -> int:
@@ -60,8 +60,19 @@ def test_an_actor_carries_its_description(site: Site) -> None:
     @site.jobs.actor(description="Said here")
     def described() -> None: ...
 
+    shared = site.jobs.actor(queue_name="shared")
+
+    @shared
+    def first() -> None:
+        """The first."""
+
+    @shared
+    def second() -> None:
+        """The second."""
+
     assert documented.options["description"] == "Do the work."
     assert described.options["description"] == "Said here"
+    assert [actor.options["description"] for actor in (first, second)] == ["The first.", "The second."]
 
 
 @pytest.mark.requirement("C10", "A34")

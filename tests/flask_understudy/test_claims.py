@@ -88,7 +88,7 @@ def test_a_job_that_logs_without_end_keeps_its_first_thousand_lines(sqlite_site:
     assert {len(line.message) for line in lines} == {4000}
 
 
-@pytest.mark.requirement("B06", "L07", "Q04")
+@pytest.mark.requirement("B06", "L07", "Q04", "C36")
 def test_progress_can_be_seen_while_the_job_runs(carried_site: Site) -> None:
     site = carried_site
     site.start_worker()
@@ -171,7 +171,7 @@ def test_an_exception_leads_to_another_attempt(site: Site) -> None:
     assert 0.9 < (job.run_at - attempt.finished_at).total_seconds() < 1.1
 
 
-@pytest.mark.requirement("B10", "Q08", "G05", "L08")
+@pytest.mark.requirement("B10", "Q08", "G05", "L08", "C26")
 def test_a_job_without_attempts_left_has_failed_and_can_be_looked_at(site: Site) -> None:
     @site.jobs.actor(max_retries=1)
     def explode() -> None:
@@ -295,7 +295,7 @@ def test_a_teardown_that_fails_harms_no_job(site: Site, caplog: pytest.LogCaptur
 class TestTransaction:
     """G5: work on `db.session` and the job's completion are one commit."""
 
-    pytestmark = pytest.mark.requirement("G5")
+    pytestmark = pytest.mark.requirement("G5", "invariant-I11")
 
     def test_work_and_completion_are_committed_together(self, site: Site) -> None:
         states = []
@@ -323,6 +323,21 @@ class TestTransaction:
 
         assert site.worker.run(work.send()).state == "failed"
         assert site.notes() == []
+
+    def test_what_was_rolled_back_is_not_committed_later(self, site: Site) -> None:
+        @site.jobs.actor()
+        def work() -> None:
+            try:
+                with current_job.transaction() as session:
+                    session.add(site.Note(text="never"))
+                    session.flush()
+                    raise KeyError
+            except KeyError:
+                site.db.session.add(site.Note(text="instead"))
+                site.db.session.commit()
+
+        assert site.worker.run(work.send()).state == "completed"
+        assert site.notes() == ["instead"]
 
     def test_an_exception_afterwards_does_not_undo_the_completion(
         self, site: Site, caplog: pytest.LogCaptureFixture

@@ -113,7 +113,9 @@ def test_an_unknown_key_is_refused_with_the_nearest_one(key: str, hint: str, whe
         ("UNDERSTUDY_LEASE_SECONDS", "long", "a number of seconds above 0"),
         ("UNDERSTUDY_LEASE_SECONDS", 0, "a number of seconds above 0"),
         ("UNDERSTUDY_LEASE_SECONDS", float("nan"), "a number of seconds above 0"),
-        ("UNDERSTUDY_TIMEZONE", 7, "a text"),
+        ("UNDERSTUDY_TIMEZONE", 7, "an IANA time zone such as Europe/Berlin"),
+        ("UNDERSTUDY_TIMEZONE", "Mars/Phobos", "an IANA time zone such as Europe/Berlin"),
+        ("UNDERSTUDY_REST_PREFIX", 7, "a text"),
         ("UNDERSTUDY_QUEUES", ["email"], "a mapping of queue name to policy"),
     ],
 )

@@ -16,7 +16,7 @@ from tools.servers import RedisServer
 from tools.waiting import wait_for
 
 
-@pytest.mark.requirement("C06", "C07", "G13", "C08")
+@pytest.mark.requirement("C06", "C07", "G13")
 def test_an_urgent_job_goes_before_ten_thousand_others(crossed_site: Site) -> None:
     """Sent last, it starts before every one that was not claimed by then."""
     site = crossed_site

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import random
 import threading
 import time
+from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import dramatiq
@@ -12,7 +16,7 @@ import pytest
 from dramatiq.middleware import Interrupt, Shutdown, TimeLimitExceeded
 
 from flask_understudy.context import RunningJob
-from flask_understudy.interrupts import Interrupts
+from flask_understudy.interrupts import Interrupts, interruptible
 from tests.flask_understudy.conftest import MakeSite, Site
 from tools.waiting import wait_for
 
@@ -29,18 +33,24 @@ def spin(seconds: float) -> None:
         pass
 
 
+def run(interrupts: Interrupts, running: RunningJob, fn: Callable[[], Any]) -> Any:
+    """Run a function as a job's actor, as a worker does."""
+    interrupts.enter(running)
+    try:
+        return interruptible(fn)()
+    finally:
+        interrupts.leave()
+
+
 def test_a_job_is_interrupted_by_its_id() -> None:
-    interrupts, caught = Interrupts(), []
+    interrupts, ended = Interrupts(), []
 
     def work(id: str) -> None:
-        interrupts.enter(job(id))
         try:
-            spin(1)
-            caught.append((id, None))
+            run(interrupts, job(id), lambda: spin(1))
+            ended.append((id, None))
         except Shutdown:
-            caught.append((id, "Shutdown"))
-        finally:
-            interrupts.leave()
+            ended.append((id, "Shutdown"))
 
     threads = [threading.Thread(target=work, args=(id,)) for id in ("a", "b")]
     for thread in threads:
@@ -49,56 +59,89 @@ def test_a_job_is_interrupted_by_its_id() -> None:
     assert [j.id for j in interrupts.raise_in("b", Shutdown)] == ["b"]
     for thread in threads:
         thread.join()
-    assert sorted(caught, key=str) == [("a", None), ("b", "Shutdown")]
+    assert sorted(ended, key=str) == [("a", None), ("b", "Shutdown")]
     assert interrupts.running() == []
 
 
 def test_the_job_s_flag_is_set_with_it() -> None:
     interrupts, running = Interrupts(), job()
-    interrupts.enter(running)
-    try:
-        with pytest.raises(Shutdown):
-            interrupts.raise_in(None, Shutdown)
-            spin(1)
-    finally:
-        interrupts.leave()
+
+    def work() -> None:
+        interrupts.raise_in(None, Shutdown)
+        spin(1)
+
+    with pytest.raises(Shutdown):
+        run(interrupts, running, work)
     assert running.cancelled
 
 
 def test_what_was_raised_and_not_delivered_is_taken_back() -> None:
-    """A thread that left is not hit by what was raised while it was inside."""
     interrupts = Interrupts()
-    for _ in range(50):
+    for _ in range(100):
         interrupts.enter(job())
-        raised, left = threading.Event(), threading.Event()
-
-        def raise_it(raised: threading.Event = raised) -> None:
-            interrupts.raise_in(None, Shutdown)
-            raised.set()
-
-        thread = threading.Thread(target=raise_it)
+        outcome = "closed"
         try:
-            thread.start()
-            time.sleep(0.0005)
+            interruptible(lambda: threading.Thread(target=interrupts.raise_in, args=(None, Shutdown)).start())()
         except Shutdown:
-            pass
-        finally:
-            try:
-                interrupts.leave()
-                left.set()
-            except Shutdown:
-                interrupts.leave()
-        thread.join()
-        spin(0.001)
+            outcome = "hit"
+        spin(0.0005)
+        interrupts.leave()
+        assert outcome in {"closed", "hit"}
 
 
-def test_nobody_is_hit_outside() -> None:
+def test_before_the_actor_runs_it_waits_until_it_does() -> None:
+    interrupts = Interrupts()
+    interrupts.enter(job())
+    assert len(interrupts.raise_in(None, Shutdown)) == 1
+    spin(0.01)  # hooks
+    with pytest.raises(Shutdown):
+        interruptible(lambda: spin(1))()
+    spin(0.01)
+    interrupts.leave()
+
+
+def test_after_the_actor_ran_nothing_is_raised() -> None:
     interrupts = Interrupts()
     assert interrupts.raise_in(None, Shutdown) == []
     interrupts.enter(job())
+    interruptible(lambda: None)()
+    assert interrupts.raise_in(None, Shutdown) == []
+    spin(0.01)
     interrupts.leave()
     assert interrupts.raise_in(None, Shutdown) == []
     spin(0.01)
+
+
+def test_an_attempt_is_interrupted_once() -> None:
+    interrupts, caught = Interrupts(), []
+
+    def work() -> None:
+        for _ in range(2):
+            try:
+                interrupts.raise_in(None, Shutdown)
+                spin(0.05)
+            except Shutdown:
+                caught.append(1)
+
+    run(interrupts, job(), work)
+    assert caught == [1]
+
+
+def test_an_actor_called_by_another_one_is_part_of_it() -> None:
+    interrupts = Interrupts()
+    inner = interruptible(lambda: "inner")
+
+    def outer() -> None:
+        assert inner() == "inner"
+        interrupts.raise_in(None, Shutdown)
+        spin(1)
+
+    with pytest.raises(Shutdown):
+        run(interrupts, job(), outer)
+
+
+def test_outside_of_a_job_an_actor_is_a_plain_function() -> None:
+    assert interruptible(lambda n: n + 1)(1) == 2
 
 
 @pytest.mark.requirement("C04")
@@ -110,7 +153,7 @@ def test_a_limit_interrupts_its_own_thread_alone() -> None:
         interrupts.limit(limit)
         began = time.monotonic()
         try:
-            spin(1)
+            interruptible(spin)(1)
             ended[id] = "ran"
         except TimeLimitExceeded:
             ended[id] = time.monotonic() - began
@@ -129,39 +172,39 @@ def test_a_limit_interrupts_its_own_thread_alone() -> None:
 def test_the_watch_ends_when_there_is_nothing_to_watch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flask_understudy.interrupts.TICK_SECONDS", 0.005)
     interrupts = Interrupts()
-
-    def watchers() -> int:
-        return sum(thread.name == "understudy-time-limits" for thread in threading.enumerate())
-
-    wait_for(lambda: watchers() == 0, "those of other tests to end")
     for _ in range(2):
         interrupts.enter(job())
         interrupts.limit(60)
+        assert interrupts._watcher_pid == os.getpid()
         interrupts.leave()
-        assert watchers() == 1
-        wait_for(lambda: watchers() == 0, "the watch to end")
+        wait_for(lambda: interrupts._watcher_pid is None, "the watch to end")
 
     interrupts.enter(job())
     interrupts.limit(0.05)
-    try:
-        with pytest.raises(TimeLimitExceeded):
-            spin(2)
-    finally:
-        interrupts.leave()
+    with pytest.raises(TimeLimitExceeded):
+        interruptible(spin)(2)
+    interrupts.leave()
 
 
 @pytest.mark.requirement("C04", "G3")
-def test_a_limit_that_is_met_at_the_very_end_hits_no_hook(make_site: MakeSite, sqlite_ledger: str) -> None:
-    """Many jobs end just as their limit is up: each is recorded once, and no hook is interrupted."""
+def test_interrupts_at_any_moment_hit_actors_alone(
+    make_site: MakeSite, sqlite_ledger: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Jobs end by themselves, well or badly, while they are interrupted: each end is recorded, and no hook is hit."""
     site = make_site(sqlite_ledger)
+    caplog.set_level(logging.CRITICAL, "dramatiq")
     broken: list[str] = []
 
     class Hooks(dramatiq.Middleware):
-        def after_process_message(
-            self, broker: Any, message: Any, *, result: Any = None, exception: Any = None
-        ) -> None:
+        def before_process_message(self, broker: Any, message: Any) -> None:
+            self.run()
+
+        def after_process_message(self, *_: Any, **__: Any) -> None:
+            self.run()
+
+        def run(self) -> None:
             try:
-                spin(0.003)
+                spin(0.002)
             except BaseException as problem:
                 broken.append(repr(problem))
                 raise
@@ -169,8 +212,10 @@ def test_a_limit_that_is_met_at_the_very_end_hits_no_hook(make_site: MakeSite, s
     site.jobs.broker.add_middleware(Hooks())
 
     @site.jobs.actor(max_retries=0)
-    def work(seconds: float) -> None:
-        spin(seconds)
+    def work(n: int) -> None:
+        spin(0.002)
+        if n % 2:
+            raise ValueError("by itself")
 
     stop = threading.Event()
     worker = site.worker._worker()
@@ -178,13 +223,13 @@ def test_a_limit_that_is_met_at_the_very_end_hits_no_hook(make_site: MakeSite, s
     def interrupt_at_random() -> None:
         chance = random.Random(7)
         while not stop.is_set():
-            time.sleep(chance.uniform(0, 0.004))
+            time.sleep(chance.uniform(0, 0.006))
             worker.interrupts.raise_in(None, TimeLimitExceeded)
 
     thread = threading.Thread(target=interrupt_at_random)
     thread.start()
     try:
-        messages = site.jobs.send_many([work.message(0.002) for _ in range(150)])
+        messages = site.jobs.send_many([work.message(n) for n in range(120)])
         site.worker.drain()
     except Interrupt as problem:
         broken.append(f"outside: {problem!r}")
@@ -192,12 +237,11 @@ def test_a_limit_that_is_met_at_the_very_end_hits_no_hook(make_site: MakeSite, s
         stop.set()
         thread.join()
 
-    states = [site.job(message).state for message in messages]
+    ends = Counter((job.error or job.state).partition(":")[0] for job in map(site.job, messages))
     assert broken == []
-    assert set(states) <= {"completed", "failed"}
-    assert states.count("failed") > 10
-    assert states.count("completed") > 10
+    assert set(ends) == {"completed", "ValueError", "TimeLimitExceeded"}
     assert {site.job(message).fence for message in messages} == {1}
+    assert worker.interrupts.running() == []
 
 
 @pytest.mark.requirement("promise-G11")

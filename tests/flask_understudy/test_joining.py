@@ -76,8 +76,10 @@ WRITES: dict[str, Callable[[Site], Any]] = {
 
 
 @pytest.mark.parametrize("write", WRITES)
-def test_a_job_beside_a_write_is_rolled_back_with_it(site: Site, work: Any, announced: list[str], write: str) -> None:
-    with site.app.app_context():
+def test_a_job_beside_a_write_is_rolled_back_with_it(
+    site: Site, work: Any, announced: list[str], write: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "flask_understudy"), site.app.app_context():
         add_note(site)
         site.db.session.commit()
         WRITES[write](site)
@@ -89,7 +91,7 @@ def test_a_job_beside_a_write_is_rolled_back_with_it(site: Site, work: Any, anno
     assert site.all_jobs() == []
     assert site.worker.drain() == []
     assert announced == []
-    assert message.message_id
+    assert f"the transaction they were sent in was not committed: {message.message_id}" in caplog.text
 
 
 @pytest.mark.requirement("G1", "Q01")
@@ -148,6 +150,7 @@ def test_a_job_after_the_commit_of_writes_is_committed_at_once(site: Site, work:
         add_note(site)
         site.db.session.flush()
         site.db.session.rollback()
+        site.db.session.scalars(sa.select(site.Note)).all()  # on the connection that wrote
         second = work.send()
         assert exists(site, second)
 

@@ -94,7 +94,7 @@ def test_attempts_of_the_nearest_layer_win(
     assert site.job(message).max_attempts == attempts
 
 
-@pytest.mark.requirement("C06", "C07", "C08", "C10", "G13")
+@pytest.mark.requirement("C06", "C07", "C10", "G13")
 @pytest.mark.parametrize(("upto", "priority"), [("call", 1), ("actor", 2), ("queue", 4), ("library", 3)])
 def test_priority_of_the_nearest_layer_wins(make_site: MakeSite, sqlite_ledger: str, upto: str, priority: int) -> None:
     given = ("call", "actor", "queue", "library")
@@ -157,7 +157,7 @@ def wait_after_a_run(site: Site, message) -> int:
     return round((job.run_at - ended).total_seconds() * 1000, -2)
 
 
-@pytest.mark.requirement("D16", "D09", "D10", "V01")
+@pytest.mark.requirement("D16", "D09", "D10", "V01", "C35")
 def test_a_job_of_five_attempts_waits_5_25_125_and_625_seconds(make_site: MakeSite, sqlite_ledger: str) -> None:
     policy = {"attempts": 5, "min_backoff": 5000, "backoff_factor": 5, "jitter": 0}
     site = make_site(sqlite_ledger, UNDERSTUDY_QUEUES={"email": policy})

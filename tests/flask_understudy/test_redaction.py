@@ -13,8 +13,26 @@ from tests.flask_understudy.conftest import MakeSite, Site
 
 @pytest.mark.parametrize(
     "name",
-    ["password", "smtp_pass", "SECRET", "api_key", "apikey", "api-key", "access_token", "Authorization", "sessionId"]
-    + ["card_number", "cvv", "iban", "ssn", "otp", "private_key", "credentials", "cookie", "signature"],
+    [
+        "password",
+        "smtp_pass",
+        "SECRET",
+        "api_key",
+        "apikey",
+        "api-key",
+        "access_token",
+        "Authorization",
+        "sessionId",
+        "card_number",
+        "cvv",
+        "iban",
+        "ssn",
+        "otp",
+        "private_key",
+        "credentials",
+        "cookie",
+        "signature",
+    ],
 )
 def test_secrets_are_known_by_their_names(name: str) -> None:
     value = {"to": "a", name: "s3cret", "deep": [{"x": {name: ["s3cret"]}}]}
@@ -51,6 +69,25 @@ def test_parameters_are_redacted_by_name_wherever_they_stand(arguments: Any) -> 
 @pytest.mark.parametrize("which", ["hidden", "unknown"])
 def test_of_a_sensitive_or_unknown_actor_nothing_is_shown(arguments: Any, which: str) -> None:
     assert redacted_arguments(arguments[which], ("a", 1), {"b": 2}) == ((WITHHELD, WITHHELD), {"b": WITHHELD})
+
+
+def test_a_message_that_callbacks_are_given_is_redacted_as_its_own_actor_asks(sqlite_site: Site, heard: list) -> None:
+    site = sqlite_site
+
+    @site.jobs.actor()
+    def told(message: dict, outcome: Any) -> None: ...
+
+    @site.jobs.actor(sensitive=("code",), on_failure=told, on_retry_exhausted=told, max_retries=0)
+    def reset(to: str, code: str) -> None:
+        raise ValueError
+
+    reset.send("a@example.com", "s3cret")
+    site.worker.drain()
+    notices = [notice for _, notice in heard if notice.actor == "told"]
+    assert len(notices) == 6
+    assert "s3cret" not in repr(notices)
+    assert "a@example.com" in repr(notices)
+    assert [job.args[0]["args"] for job in site.worker.sent(told)] == [["a@example.com", "s3cret"]] * 2
 
 
 def test_no_notice_and_no_log_line_holds_a_secret(

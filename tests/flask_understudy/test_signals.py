@@ -56,15 +56,24 @@ def test_a_cancelled_job_is_heard_of(site: Site, heard: Heard) -> None:
     assert [(name, notice.tenant) for name, notice in heard] == [("job-added", "aster"), ("job-cancelled", "aster")]
 
 
-@pytest.mark.requirement("O02")
-def test_a_job_that_somebody_reopened_is_heard_of(site: Site, heard: Heard) -> None:
+@pytest.mark.requirement("M01")
+def test_a_job_that_follows_from_another_is_heard_of(site: Site, heard: Heard) -> None:
     @site.jobs.actor()
+    def after(*_: Any) -> None: ...
+
+    @site.jobs.actor(on_success=after)
     def work() -> None: ...
 
-    message = work.send()
-    site.jobs.cancel(message.message_id)
-    site.jobs.retry(message.message_id)
-    assert [name for name, _ in heard] == ["job-added", "job-cancelled", "job-retried"]
+    work.send()
+    site.worker.drain()
+    assert [(name, notice.actor) for name, notice in heard] == [
+        ("job-added", "work"),
+        ("job-started", "work"),
+        ("job-completed", "work"),
+        ("job-added", "after"),
+        ("job-started", "after"),
+        ("job-completed", "after"),
+    ]
 
 
 def test_a_job_that_was_handed_back_is_no_failure(site: Site, heard: Heard) -> None:

@@ -57,7 +57,7 @@ def test_values_that_are_no_json_are_refused(site: Site, work: Any, value: Any, 
     assert site.all_jobs() == []
 
 
-@pytest.mark.requirement("C12")
+@pytest.mark.requirement("C12", "C17")
 def test_arguments_above_the_limit_are_refused_with_both_sizes(site: Site, work: Any) -> None:
     with pytest.raises(PayloadTooLarge, match="take 262149 bytes; 262144 are accepted. Store the data and send its id"):
         work.send("x" * 262_143)
@@ -68,7 +68,7 @@ def test_arguments_above_the_limit_are_refused_with_both_sizes(site: Site, work:
     assert len(site.all_jobs()) == 1
 
 
-@pytest.mark.requirement("C12")
+@pytest.mark.requirement("C12", "C17")
 def test_arguments_above_a_hundred_kilobytes_are_warned_about(
     sqlite_site: Site, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -82,7 +82,7 @@ def test_arguments_above_a_hundred_kilobytes_are_warned_about(
     assert "The arguments of work take 102406 bytes; send references instead of data" in caplog.text
 
 
-@pytest.mark.requirement("C12")
+@pytest.mark.requirement("C12", "C17")
 def test_both_size_limits_can_be_set(make_site: MakeSite, sqlite_ledger: str) -> None:
     site = make_site(sqlite_ledger, UNDERSTUDY_MAX_PAYLOAD_BYTES=100)
 
@@ -103,7 +103,7 @@ def test_a_wrong_delay_is_refused(site: Site, work: Any, delay: Any) -> None:
     assert site.all_jobs() == []
 
 
-@pytest.mark.requirement("C01", "C11", "Q02")
+@pytest.mark.requirement("C01", "C11", "C15", "Q02")
 @pytest.mark.parametrize("delay", [60_000, timedelta(minutes=1), 3_000_000, 30 * 86_400_000])
 def test_a_delay_of_any_length_waits_in_the_ledger(site: Site, work: Any, delay: Any) -> None:
     seconds = delay.total_seconds() if isinstance(delay, timedelta) else delay / 1000

@@ -25,6 +25,9 @@ from .kinds import Kind, stored_type
 #: Bytes handed on at a time.
 CHUNK_BYTES = 256 * 1024
 
+# Rows between two looks at the size of what has come.
+_BURST = range(64)
+
 #: Seconds to wait for the server before looking up: a time limit can interrupt between two waits.
 WAIT_SECONDS = 1.0
 
@@ -130,8 +133,6 @@ def _with_values(query: sa.Select[Any], connection: sa.Connection, driver: Any) 
 
 
 def _received(pgconn: PGconn) -> Iterator[tuple[int, bytes]]:
-    pieces: list[memoryview] = []
-    size = 0
     with selectors.DefaultSelector() as selector:
         selector.register(pgconn.socket, selectors.EVENT_READ)
 
@@ -141,19 +142,23 @@ def _received(pgconn: PGconn) -> Iterator[tuple[int, bytes]]:
             pgconn.consume_input()
 
         _begin(pgconn, wait)
-        while True:
-            length, data = pgconn.get_copy_data(1)
-            if length > 0:
-                pieces.append(data)
-                size += length
-                if size >= CHUNK_BYTES:
-                    yield len(pieces), b"".join(pieces)
-                    pieces, size = [], 0
-            elif length == 0:
-                wait()
-            else:
-                break
-        yield len(pieces), b"".join(pieces)
+        pieces: list[memoryview] = []
+        size, is_over = 0, False
+        while not is_over:
+            # The inner loop runs once for every row of the file: nothing is in it that can be done outside.
+            for _ in _BURST:
+                length, data = pgconn.get_copy_data(1)
+                if length > 0:
+                    pieces.append(data)
+                elif length == 0:
+                    wait()
+                else:
+                    is_over = True
+                    break
+            size += sum(map(len, pieces[-len(_BURST) :]))
+            if size >= CHUNK_BYTES or is_over:
+                yield len(pieces), b"".join(pieces)
+                pieces, size = [], 0
         _end(pgconn, wait)
 
 

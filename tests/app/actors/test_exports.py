@@ -199,6 +199,19 @@ def test_attempt_that_was_overtaken_changes_nothing(worker: TestWorker, order: O
     assert kept() == [done]
 
 
+def test_attempt_that_was_overtaken_does_not_end_the_next_one(worker: TestWorker, order: Order) -> None:
+    export = order()
+    slow, fast = lifecycle.begin(export.id), lifecycle.begin(export.id)
+    assert slow is not None and fast is not None
+
+    assert lifecycle.finish(slow, files.storage().save(slow.key, [b"late"]), 1) is False
+    lifecycle.fail(slow, "late")
+
+    assert (now(export).status, export.file_key) == (ExportStatus.PROCESSING, fast.key)
+    assert lifecycle.finish(fast, files.storage().save(fast.key, [b"file"]), 1) is True
+    assert kept() == [fast.key]
+
+
 def test_export_that_was_deleted_meanwhile_leaves_no_file(worker: TestWorker, order: Order, write: Any) -> None:
     export = order()
     export_id, job_id = export.id, export.job_id

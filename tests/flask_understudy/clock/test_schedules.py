@@ -130,7 +130,7 @@ class TestFire:
         assert fire(site.state) == 0
         assert site.all_jobs() == []
 
-    @pytest.mark.requirement("F08", "E05")
+    @pytest.mark.requirement("F08")
     def test_a_due_slot_is_one_job(self, site: Site, work: Any) -> None:
         declare(site.state)
         slot = due_since(site, 10)
