@@ -219,6 +219,19 @@ class Understudy:
         """Claim from a paused queue again."""
         queue_operations.resume(self.state, queue)
 
+    def clean(self, queue: str, status: str = "completed", *, grace: int = 0) -> int:
+        """Delete a queue's terminal jobs that ended more than `grace` ms ago; return how many (N05).
+
+        Args:
+            queue: The queue.
+            status: `completed`, `failed` or `cancelled`.
+            grace: ms since the end for which a job is kept all the same.
+
+        Raises:
+            InvalidJob: The queue is unknown, or a value is out of range.
+        """
+        return queue_operations.clean(self.state, queue, status, grace)
+
     def stats(self, tenant: str | None = None) -> dict[str, dict[str, int]]:
         """Return each queue's counts: waiting, active, completed, failed, delayed, paused, total (I08)."""
         state = self.state

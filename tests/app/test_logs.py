@@ -119,7 +119,7 @@ def test_failed_job_is_logged_with_error_and_attempts(app: Flask, lines: Lines, 
     assert line["error"] == "SMTPServerDisconnected: gone"
 
 
-@pytest.mark.requirement("M01", "M02", "M03")
+@pytest.mark.requirement("M01", "M02", "M03", "V05")
 def test_life_of_a_job_is_three_lines(app: Flask, lines: Lines, understudy: TestWorker) -> None:
     with app.app_context():
         job_id = delete_old_sessions.send().message_id

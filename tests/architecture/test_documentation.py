@@ -98,5 +98,16 @@ hello.jobs.stop_worker()
     assert done.stdout.strip() == "Hello, Ada!", done.stderr
 
 
+@pytest.mark.requirement("R03")
+def test_deployment_tells_hosts_without_long_lived_processes_where_workers_run() -> None:
+    page = (ROOT / "docs/deployment.md").read_text()
+
+    section = page.partition("## Hosts without long-lived processes")[2].partition("\n## ")[0]
+
+    assert "Vercel" in section
+    assert "UNDERSTUDY_WORKER=off" in section
+    assert "dramatiq app.actors" in section
+
+
 def test_readme_stays_short() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= 150

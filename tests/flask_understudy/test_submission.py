@@ -189,6 +189,11 @@ def test_tags_are_kept_in_order(site: Site, work: Any) -> None:
     assert site.job(work.send()).tags is None
 
 
+@pytest.mark.requirement("D02", "C2")
+def test_three_retries_are_four_attempts(site: Site, work: Any) -> None:
+    assert site.job(work.send_with_options(max_retries=3)).max_attempts == 4
+
+
 @pytest.mark.requirement("C03")
 @pytest.mark.parametrize("options", [{"max_retries": 3, "attempts": 3}, {"attempts": 0}, {"max_retries": -1}])
 def test_wrong_attempts_are_refused(site: Site, work: Any, options: dict) -> None:

@@ -83,7 +83,7 @@ def test_link_of_a_notification_is_absolute(worker: TestWorker, smtp_server: Smt
     assert "https://app.example.com/news?x=1" in plain.get_content()
 
 
-@pytest.mark.requirement("C08", "D07")
+@pytest.mark.requirement("C08", "D01", "D07")
 @pytest.mark.parametrize("name", sorted(NAMED))
 def test_named_mail_has_three_attempts_and_its_priority(mailing: Flask, name: str) -> None:
     send, args, _ = NAMED[name]
@@ -261,7 +261,7 @@ def test_secret_of_a_mail_is_in_no_log_and_no_notice(
     assert secret not in "".join(capsys.readouterr())
 
 
-@pytest.mark.requirement("J01")
+@pytest.mark.requirement("A39", "J01")
 def test_mail_is_sent_at_once_while_redis_is_down(make_app: Any, database_url: str, smtp_server: SmtpCatcher) -> None:
     app: Flask = make_app(
         database_url,

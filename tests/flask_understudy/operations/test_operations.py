@@ -82,6 +82,34 @@ def test_pausing_twice_keeps_the_first_time(site: Site, work: Any) -> None:
 
 
 @pytest.mark.requirement("L04", "I06", "L05", "C27")
+@pytest.mark.requirement("N05")
+class TestClean:
+    def test_deletes_what_ended_before_the_grace(self, site: Site, work: Any) -> None:
+        old, young, waiting = work.send(), work.send(), work.send()
+        for message in (old, young):
+            site.jobs.cancel(message.message_id)
+        site.change(old, finished_at=site.moment(-7200))
+
+        assert site.jobs.clean("default", "cancelled", grace=3_600_000) == 1
+
+        assert {job.id for job in site.all_jobs()} == {young.message_id, waiting.message_id}
+
+    @pytest.mark.parametrize(
+        ("queue", "status", "grace", "remedy"),
+        [
+            ("nowhere", "completed", 0, "No queue is named 'nowhere'"),
+            ("default", "waiting", 0, "status is 'waiting'; it takes one of completed, failed, cancelled"),
+            ("default", "completed", -1, "grace is -1; it takes whole milliseconds"),
+            ("default", "completed", 1.5, "grace is 1.5; it takes whole milliseconds"),
+        ],
+    )
+    def test_refuses_what_cannot_be(
+        self, site: Site, work: Any, queue: str, status: str, grace: Any, remedy: str
+    ) -> None:
+        with pytest.raises(InvalidJob, match=remedy):
+            site.jobs.clean(queue, status, grace=grace)
+
+
 class TestHealth:
     """The seeds' answer."""
 
