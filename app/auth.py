@@ -157,9 +157,11 @@ def _from_api_token(secret: str) -> Principal | None:
 
 
 def _record_use(token_id: str, now: dt.datetime) -> None:
-    # After the view has committed: on SQLite two writers in one request would wait for each other.
+    # After the view, whose writes are committed or will never be: on SQLite two writers in one request would wait for
+    # each other.
     @after_this_request
     def record(response: Response) -> Response:
+        db.session.rollback()
         with db.engine.begin() as connection:
             connection.execute(sa.update(ApiToken).where(ApiToken.id == token_id).values(last_used_at=now))
         return response

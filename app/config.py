@@ -82,6 +82,10 @@ def _sender(text: str) -> str:
     return text
 
 
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(entry.strip() for entry in text.split(",") if entry.strip())
+
+
 def _secret_key(text: str) -> str:
     if len(text) < 16:
         raise ValueError("at least 16 characters")
@@ -124,6 +128,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("SMTP_PASS", str, None, "Password at the mail server.", True),
     Setting("SMTP_FROM", _sender, '"Flask-Understudy" <no-reply@localhost.localdomain>', "The sender."),
     Setting("SMTP_TIMEOUT", _whole(1, 300), 10, "Seconds to wait for the mail server."),
+    Setting("MAIL_ALLOWED_SENDERS", _list, (), "More senders than SMTP_FROM's domain has."),
+    Setting("MAIL_VERIFY_TLS", _flag, True, "Whether the mail server's certificate is checked."),
     Setting("SENTRY_DSN", str, None, "Where errors are reported; absent: nowhere.", True),
     Setting("SCHEDULER_ENABLED", _flag, True, "Whether the clock fires the schedules."),
     Setting("LOG_LEVEL", _one_of("debug", "info", "warning", "error"), "info", "Least level logged."),

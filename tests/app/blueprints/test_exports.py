@@ -322,7 +322,6 @@ def test_order_that_cannot_be_queued_is_not_stored(
     def refuse(*args: Any, **kwargs: Any) -> None:
         raise RuntimeError("the ledger is out of reach")
 
-    client.get("/api/exports", headers=header)  # notes the use of the token, which is not the matter here
     monkeypatch.setattr("app.blueprints.exports.generate_export.send", refuse)
 
     assert client.post("/api/exports", json={"type": "MEMBERS"}, headers=header).status_code == 500
