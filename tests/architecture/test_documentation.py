@@ -46,7 +46,9 @@ def test_every_promise_names_a_test_that_is_marked_with_it(promise: str) -> None
     section = page.partition(f"\n### {promise}: ")[2].partition("\n##")[0]
     files = {path for path, _ in re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", section)}
 
-    assert any(f'"{promise}"' in (ROOT / path).read_text() for path in files)
+    # Two promises share their number with a requirement; tests name those `promise-G10` and `promise-G11`.
+    named = {id.strip('"') for path in files for id in re.findall(r'"(?:promise-)?G\d+"', (ROOT / path).read_text())}
+    assert (f"promise-{promise}" if promise in {"G10", "G11"} else promise) in named
 
 
 def anchors_of(page: Path) -> set[str]:

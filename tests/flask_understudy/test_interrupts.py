@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import random
+import sys
 import threading
 import time
 from collections import Counter
@@ -188,7 +190,7 @@ def test_the_watch_ends_when_there_is_nothing_to_watch(monkeypatch: pytest.Monke
 
 @pytest.mark.requirement("C04", "G3")
 def test_interrupts_at_any_moment_hit_actors_alone(
-    make_site: MakeSite, sqlite_ledger: str, caplog: pytest.LogCaptureFixture
+    make_site: MakeSite, sqlite_ledger: str, caplog: pytest.LogCaptureFixture, request: pytest.FixtureRequest
 ) -> None:
     """Jobs end by themselves, well or badly, while they are interrupted: each end is recorded, and no hook is hit."""
     site = make_site(sqlite_ledger)
@@ -226,6 +228,9 @@ def test_interrupts_at_any_moment_hit_actors_alone(
             time.sleep(chance.uniform(0, 0.006))
             worker.interrupts.raise_in(None, TimeLimitExceeded)
 
+    # Threads take turns every 5 ms otherwise, which is longer than a job, and then always at the same places.
+    request.addfinalizer(functools.partial(sys.setswitchinterval, sys.getswitchinterval()))
+    sys.setswitchinterval(0.0003)
     thread = threading.Thread(target=interrupt_at_random)
     thread.start()
     try:
