@@ -1,0 +1,1 @@
+"""The peers' side: what their processes run, with nothing of ours but the tally."""

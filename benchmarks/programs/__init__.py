@@ -1,0 +1,1 @@
+"""What the measured processes run. Peers import the tally too: standard library only there."""
