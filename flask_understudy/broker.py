@@ -11,7 +11,6 @@ import dramatiq
 from dramatiq.broker import Broker, Consumer
 from dramatiq.errors import ActorNotFound
 from dramatiq.middleware import Middleware, MiddlewareError
-from dramatiq.results import Results
 from flask import current_app, g, has_app_context, has_request_context, request
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
@@ -26,7 +25,7 @@ from .ledger import Job, transitions
 from .ledger.statements import run
 from .ledger.transitions import Due, NewJob
 from .redaction import redacted_arguments
-from .results import LedgerResults
+from .results import LedgerResults, Results
 from .signals import JobNotice
 from .state import KEY, State
 from .submission import new_job
@@ -74,10 +73,9 @@ class LedgerBroker(Broker):
     """
 
     def __init__(self, middleware: list[Middleware]) -> None:
-        self._hooks_of: tuple[int, ...] = ()
-        self._hook_cache: dict[str, list[tuple[Middleware, Callable[..., None]]]] = {}
+        self._hooks: dict[str, list[tuple[Middleware, Callable[..., None]]]] = {}
         super().__init__(middleware=middleware)
-        self.add_middleware(Results(backend=LedgerResults(self), store_results=True))
+        self.add_middleware(Results(LedgerResults(self)))
         self._state: State | None = None
         self.worker: WorkerProcess | None = None
         self.worker_kind = "worker"
@@ -130,10 +128,12 @@ class LedgerBroker(Broker):
         Raises:
             ActorNotFound: No actor has the name.
         """
-        for name in (actor_name, actor_name.replace("/", ":"), actor_name.replace(":", "/")):
-            if name in self.actors:
-                return self.actors[name]
-        raise ActorNotFound(actor_name)
+        actor = self.actors.get(actor_name)
+        if actor is None:
+            actor = self.actors.get(actor_name.replace("/", ":")) or self.actors.get(actor_name.replace(":", "/"))
+        if actor is None:
+            raise ActorNotFound(actor_name)
+        return actor
 
     # -- sending ---------------------------------------------------------------------------------------------------
 
@@ -286,7 +286,7 @@ class LedgerBroker(Broker):
         """Open a job before the first hook; then call the hooks in order."""
         if signal == "process_message":
             args[0].begin()
-        for middleware, hook in self._hooks("before_" + signal):
+        for middleware, hook in self._hooks_of("before_" + signal):
             try:
                 hook(self, *args, **kwargs)
             except MiddlewareError:
@@ -307,28 +307,31 @@ class LedgerBroker(Broker):
             kwargs = {"exception": exception}
         elif "exception" in kwargs:
             kwargs = {"result": None}
-        with message.hooks():
+        with message:  # what hooks enqueue belongs to this job's end
             self._emit_after(signal, *args, **kwargs)
 
     def _emit_after(self, signal: str, *args: Any, **kwargs: Any) -> None:
-        for middleware, hook in reversed(self._hooks("after_" + signal)):
+        for middleware, hook in reversed(self._hooks_of("after_" + signal)):
             try:
                 hook(self, *args, **kwargs)
             except Exception:
                 self.logger.critical("Unexpected failure in after_%s of %r.", signal, middleware, exc_info=True)
 
-    def _hooks(self, name: str) -> list[tuple[Middleware, Callable[..., None]]]:
+    def _hooks_of(self, name: str) -> list[tuple[Middleware, Callable[..., None]]]:
         """Return the middleware that has a hook of its own, in order: most of them lack most hooks."""
-        key = tuple(map(id, self.middleware))
-        if key != self._hooks_of:
-            self._hooks_of, self._hook_cache = key, {}
-        found = self._hook_cache.get(name)
+        found = self._hooks.get(name)
         if found is None:
             default = getattr(Middleware, name, None)
-            found = self._hook_cache[name] = [
+            found = self._hooks[name] = [
                 (m, getattr(m, name)) for m in self.middleware if getattr(type(m), name, None) is not default
             ]
         return found
+
+    def add_middleware(self, middleware: Middleware, **place: Any) -> None:
+        """Add a middleware, `before` or `after` another one's class; see Dramatiq."""
+        self._hooks.clear()
+        super().add_middleware(middleware, **place)
+        self._hooks.clear()
 
     def close(self) -> None:
         """Give up what this process holds."""

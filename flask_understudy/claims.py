@@ -7,12 +7,13 @@ follow-up that is stored in the same transaction as the finish, so that neither 
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from contextvars import ContextVar
+from contextlib import contextmanager
+from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any
 
 import dramatiq
@@ -21,7 +22,7 @@ from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
 from . import signals
-from .context import RunningJob, running
+from .context import RunningJob, enter, leave
 from .encoding import encode, printable
 from .errors import InvalidJob, JobCancelled, LeaseLost, UnderstudyError
 from .ledger import transitions
@@ -31,6 +32,8 @@ from .redaction import redacted_arguments
 from .signals import JobNotice
 
 if TYPE_CHECKING:
+    from flask.ctx import AppContext
+
     from .worker import WorkerProcess
 
 MAX_ERROR = 2_000
@@ -65,17 +68,15 @@ class ClaimedMessage(MessageProxy):
         worker: WorkerProcess,
         released: Callable[[float], None] | None = None,
     ) -> None:
-        super().__init__(
-            dramatiq.Message(
-                queue_name=claimed.queue,
-                actor_name=claimed.actor,
-                args=tuple(claimed.args),
-                kwargs=claimed.kwargs,
-                options={**claimed.options, "retries": max(0, claimed.attempt - 1)},
-                message_id=claimed.id,
-                message_timestamp=claimed.created_ms,
-            )
-        )
+        self.failed = False
+        self._exception: BaseException | None = None
+        self.queue_name = claimed.queue
+        self.actor_name = claimed.actor
+        self.args = tuple(claimed.args)
+        self.kwargs = claimed.kwargs
+        self.options = {**claimed.options, "retries": max(0, claimed.attempt - 1)}
+        self.message_id = claimed.id
+        self.message_timestamp = claimed.created_ms
         self.claimed = claimed
         self.worker = worker
         self.ending: Ending | None = None
@@ -83,10 +84,25 @@ class ClaimedMessage(MessageProxy):
         self.result: Any = None
         self.recorded = False
         self._released = released
-        self._stack = ExitStack()
+        self._app_context: AppContext | None = None
+        self._running: Token[RunningJob] | None = None
+        self._hooks: list[Token[ClaimedMessage | None]] = []
         self._began: float | None = None
         self._duration: float = 0.0
         self._log_lines = 0
+
+    @functools.cached_property
+    def _message(self) -> dramatiq.Message[Any]:  # type: ignore[override]
+        """The message itself, for what asks for more than its fields: most jobs end without."""
+        return dramatiq.Message(
+            queue_name=self.queue_name,
+            actor_name=self.actor_name,
+            args=self.args,
+            kwargs=self.kwargs,
+            options=self.options,
+            message_id=self.message_id,
+            message_timestamp=self.message_timestamp,
+        )
 
     def __str__(self) -> str:
         """Name the job without its arguments: Dramatiq logs this text."""
@@ -116,8 +132,9 @@ class ClaimedMessage(MessageProxy):
             open_transaction=self._transaction,
         )
         self._began = time.monotonic()
-        self._stack.enter_context(self.worker.app.app_context())
-        self._stack.enter_context(running(job))
+        self._app_context = self.worker.app.app_context()
+        self._app_context.push()
+        self._running = enter(job)
         self._tell(signals.job_started)
         self.worker.note_started(claimed.id)
         self.worker.interrupts.enter(job)
@@ -133,20 +150,22 @@ class ClaimedMessage(MessageProxy):
         self.result = result
         return None if self.recorded else exception  # what its own transaction completed cannot fail any more
 
-    @contextmanager
-    def hooks(self) -> Iterator[None]:
+    def __enter__(self) -> ClaimedMessage:
         """While hooks run after the actor, what they enqueue belongs to this job's finish."""
-        token = _finishing.set(self)
-        try:
-            yield
-        finally:
-            _finishing.reset(token)
+        self._hooks.append(_finishing.set(self))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _finishing.reset(self._hooks.pop())
 
     def finish(self) -> None:
         """All hooks are done: leave the contexts and hand the end to the writer."""
         exception = self._exception
         try:
-            self._stack.close()
+            if self._running is not None:
+                leave(self._running)
+            if self._app_context is not None:
+                self._app_context.pop(None)
         except Exception:
             self.worker.logger.exception("A teardown of the application failed after job %s.", self.claimed.id)
         finally:

@@ -25,7 +25,7 @@ logger = logging.getLogger("flask_understudy")
 BATCH = 128
 LEDGER_LOOK_SECONDS = 5.0
 AHEAD_SECONDS = 0.05
-MOST_AHEAD = 7
+MOST_AHEAD = 15
 STOPPING_PAUSE_SECONDS = 0.1
 UNKNOWN_ACTOR_MS = 72_000  # 50 hand-backs of it are an hour: a deploy's worth of patience
 
@@ -74,15 +74,18 @@ class Capacity:
     def release(self, n: int = 1) -> None:
         """Give places back."""
         with self._changed:
-            self._taken -= n
+            self._give_back(n)
+
+    def _give_back(self, n: int) -> None:
+        self._taken -= n
+        if self._taken <= self._enough:  # before that nobody would do more than look at the clock
             self._changed.notify()
 
     def ran(self, seconds: float) -> None:
         """A job ran for so long; its place is free."""
         with self._changed:
             self._average = seconds if self._average is None else 0.9 * self._average + 0.1 * seconds
-            self._taken -= 1
-            self._changed.notify()
+            self._give_back(1)
 
 
 class LedgerConsumer(Consumer):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
@@ -78,7 +77,7 @@ class RunningJob:
     write_log: Callable[[str], None] = field(repr=False)
     write_progress: Callable[[int, str | None], None] = field(repr=False)
     open_transaction: Callable[[], AbstractContextManager[Session]] = field(repr=False)
-    stop_asked: threading.Event = field(default_factory=threading.Event, repr=False)
+    stop_asked: bool = field(default=False, repr=False)
 
     @property
     def idempotency_key(self) -> str:
@@ -88,7 +87,7 @@ class RunningJob:
     @property
     def cancelled(self) -> bool:
         """Whether the job was asked to stop, timed out, or lost its lease."""
-        return self.stop_asked.is_set()
+        return self.stop_asked
 
     def check_cancelled(self) -> None:
         """Stop here when the job was asked to.
@@ -155,11 +154,11 @@ def running_job() -> RunningJob | None:
     return _running.get(None)
 
 
-@contextmanager
-def running(job: RunningJob) -> Iterator[None]:
-    """Make a job the current one for the length of the block."""
-    token = _running.set(job)
-    try:
-        yield
-    finally:
-        _running.reset(token)
+def enter(job: RunningJob) -> Token[RunningJob]:
+    """Make a job the current one, until `leave`."""
+    return _running.set(job)
+
+
+def leave(token: Token[RunningJob]) -> None:
+    """Make that job the current one no longer."""
+    _running.reset(token)

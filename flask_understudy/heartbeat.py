@@ -137,8 +137,8 @@ class Heartbeat:
 
     def pass_on_cancellations(self) -> None:
         """Ask those running jobs to stop that somebody wants cancelled."""
-        jobs = {job.id: job for job in self.worker.interrupts.running() if not job.stop_asked.is_set()}
+        jobs = {job.id: job for job in self.worker.interrupts.running() if not job.stop_asked}
         if jobs:
             with self.database.statement() as connection:
                 for (id,) in run(connection, STOP_ASKED, ids=list(jobs), worker=self.worker.id):
-                    jobs[id].stop_asked.set()
+                    jobs[id].stop_asked = True

@@ -115,9 +115,11 @@ class Interrupts:
         thread = threading.get_ident()
         with self._lock:
             entry = self._entries.get(thread)
-            if entry is not None:
-                entry.phase = _Phase.OVER
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), None)
+            if entry is None or entry.phase is _Phase.OVER:
+                return
+            entry.phase = _Phase.OVER
+            if entry.was_hit:
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), None)
 
     def leave(self) -> None:
         """This thread's job has ended."""
@@ -143,7 +145,7 @@ class Interrupts:
                 if entry.was_hit or entry.phase is _Phase.OVER or not wanted(entry):
                     continue
                 entry.was_hit = True
-                entry.job.stop_asked.set()
+                entry.job.stop_asked = True
                 hit.append(entry.job)
                 if entry.phase is _Phase.OPEN:
                     raise_thread_exception(thread, exception)

@@ -55,7 +55,7 @@ class NewJob:
     sensitive: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Claimed:
     """A job as its claimer sees it: decoded arguments, and the fence that guards every later write."""
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from dramatiq import Broker, Worker
 from dramatiq.asyncio import EventLoopThread, get_event_loop_thread, set_event_loop_thread
 from dramatiq.logging import get_logger
 from dramatiq.middleware import AsyncIO, Middleware
+
+
+@functools.cache
+def _is_async(fn: Callable[..., Any]) -> bool:
+    return inspect.iscoroutinefunction(inspect.unwrap(fn))
 
 
 class AsyncActors(AsyncIO):
@@ -26,7 +33,7 @@ class AsyncActors(AsyncIO):
     def before_process_message(self, broker: Broker, message: Any) -> None:
         """Start the loop when this actor is the first that needs it."""
         fn = broker.get_actor(message.actor_name).fn
-        if not inspect.iscoroutinefunction(inspect.unwrap(fn)):
+        if not _is_async(fn):
             return
         with self._lock:
             thread = get_event_loop_thread()

@@ -32,10 +32,7 @@ class ShutdownNotifications(DramatiqShutdownNotifications):
         asked = claim.options.get("notify_shutdown")
         return bool(broker.get_actor(claim.actor_name).options.get("notify_shutdown") if asked is None else asked)
 
-    def before_process_message(self, broker: Broker, message: Any) -> None:
-        """Nothing to note: the worker knows its jobs."""
-
-    def after_process_message(self, broker: Broker, message: Any, **_: Any) -> None:
-        """Nothing to forget."""
-
-    after_skip_message = after_process_message
+    # Nothing to note and to forget: the worker knows its jobs.
+    before_process_message = Middleware.before_process_message
+    after_process_message = Middleware.after_process_message
+    after_skip_message = Middleware.after_skip_message  # type: ignore[assignment]

@@ -34,7 +34,6 @@ class TimeLimit(DramatiqTimeLimit):
         if not math.isinf(limit):
             claim.worker.interrupts.limit(limit / 1000)
 
-    def after_process_message(self, broker: Broker, message: Any, **_: Any) -> None:
-        """Nothing to do: the job was closed to interrupts when its actor ended."""
-
-    after_skip_message = after_process_message
+    # Nothing to do: the job was closed to interrupts when its actor ended.
+    after_process_message = Middleware.after_process_message
+    after_skip_message = Middleware.after_skip_message  # type: ignore[assignment]

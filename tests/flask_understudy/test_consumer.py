@@ -166,7 +166,7 @@ def test_a_job_that_does_not_look_may_still_complete(sqlite_site: Site) -> None:
     site.eventually("active", message)
     site.jobs.cancel(message.message_id)
     [running] = site.jobs.broker.worker.interrupts.running()
-    wait_for(running.stop_asked.is_set, "the wish to arrive", timeout_seconds=5)
+    wait_for(lambda: running.stop_asked, "the wish to arrive", timeout_seconds=5)
     go.set()
     assert site.eventually("completed", message).result == "done"
     assert flags == [True]

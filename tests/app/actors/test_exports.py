@@ -240,7 +240,7 @@ def test_cancelled_export_is_failed_and_leaves_no_file(worker: TestWorker, order
 def test_running_export_stops_when_it_is_asked_to(worker: TestWorker, order: Order, write: Any) -> None:
     export = order()
     # The heartbeat does this when somebody cancels a running job.
-    write(lambda: current_job.stop_asked.set())
+    write(lambda: setattr(current_job, "stop_asked", True))
 
     job = worker.run(export.job_id)  # type: ignore[arg-type]
 
