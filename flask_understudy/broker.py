@@ -11,6 +11,7 @@ import dramatiq
 from dramatiq.broker import Broker, Consumer
 from dramatiq.errors import ActorNotFound
 from dramatiq.middleware import Middleware, MiddlewareError
+from dramatiq.results import Results
 from flask import current_app, g, has_app_context, has_request_context, request
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
@@ -25,7 +26,7 @@ from .ledger import Job, transitions
 from .ledger.statements import run
 from .ledger.transitions import Due, NewJob
 from .redaction import redacted_arguments
-from .results import LedgerResults, Results
+from .results import LedgerResults
 from .signals import JobNotice
 from .state import KEY, State
 from .submission import new_job
@@ -75,7 +76,9 @@ class LedgerBroker(Broker):
     def __init__(self, middleware: list[Middleware]) -> None:
         self._hooks: dict[str, list[tuple[Middleware, Callable[..., None]]]] = {}
         super().__init__(middleware=middleware)
-        self.add_middleware(Results(LedgerResults(self)))
+        self.add_middleware(
+            Results(backend=LedgerResults(self), store_results=True)
+        )  # of this very type, says Dramatiq
         self._state: State | None = None
         self.worker: WorkerProcess | None = None
         self.worker_kind = "worker"

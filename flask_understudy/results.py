@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import dramatiq
-from dramatiq.middleware import Middleware
 from dramatiq.results import Missing, ResultBackend
-from dramatiq.results import Results as DramatiqResults
 from dramatiq.results.result import wrap_exception, wrap_result
 
 from .ledger import queries
@@ -44,17 +42,8 @@ class LedgerResults(ResultBackend):
         kind, _, text = (job.error or job.reason or job.state).partition(": ")
         return wrap_exception(type(kind if kind.isidentifier() else "RecordedError", (RecordedError,), {})(text))
 
+    def store_result(self, message: Any, result: Any, ttl: int) -> None:
+        """Nothing: the job's finish records it."""
 
-class Results(DramatiqResults):
-    """Dramatiq's middleware of this name, with nothing to do after a job: its finish records the result.
-
-    Args:
-        backend: What reads the results.
-    """
-
-    def __init__(self, backend: LedgerResults) -> None:
-        super().__init__(backend=backend, store_results=True)  # type: ignore[no-untyped-call]
-
-    after_process_message = Middleware.after_process_message
-    after_skip_message = Middleware.after_skip_message
-    after_nack = Middleware.after_nack
+    def store_exception(self, message: Any, exception: BaseException, ttl: int) -> None:
+        """Nothing: the job's finish records it."""
