@@ -243,8 +243,11 @@ class LedgerBroker(Broker):
         return accepted, twins
 
     def _store_alone(self, state: State, jobs: list[NewJob]) -> Stored:
-        with state.database.engine.begin() as connection:
-            return accept(connection, jobs)
+        if any(job.dedup_key is not None for job in jobs):
+            with state.database.engine.begin() as connection:
+                return accept(connection, jobs)
+        with state.database.engine.connect() as connection:  # one statement, which needs no BEGIN and COMMIT around it
+            return accept(connection.execution_options(isolation_level="AUTOCOMMIT"), jobs)
 
     def _committed(self, state: State, accepted: list[tuple[NewJob, int]]) -> None:
         """The jobs exist: say so, and let somebody run them."""
