@@ -13,6 +13,7 @@ from typing import Any, NoReturn, TypeVar
 from flask import request
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from app.errors import Problem
 
@@ -79,7 +80,7 @@ def read_json() -> Any:
         raise Problem(415, detail="Send the body as 'Content-Type: application/json'.")
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise Problem(415, detail="Send the body uncompressed.")
-    raw = request.get_data(cache=False)
+    raw = _read_raw()
     if not raw.strip():
         _malformed("the body is empty")
     try:
@@ -99,6 +100,25 @@ def read_json() -> Any:
         _malformed(str(error))
     _check_document(document)
     return document
+
+
+def _read_raw() -> bytes:
+    """Return the body, whole: one without a Content-Length is cut at the limit by Werkzeug, without a word."""
+    limit = request.max_content_length
+    try:
+        raw = request.get_data(cache=False)
+    except RequestEntityTooLarge:
+        raise _too_large(limit) from None
+    is_full = request.content_length is None and limit is not None and len(raw) >= limit
+    if is_full and request.environ["wsgi.input"].read(1):
+        raise _too_large(limit)
+    return raw
+
+
+def _too_large(limit: int | None) -> Problem:
+    return Problem(
+        413, detail=f"The body has more than the {limit} bytes that are accepted. Send less at a time, or references."
+    )
 
 
 def _malformed(what: str) -> NoReturn:

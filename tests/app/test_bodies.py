@@ -1,3 +1,4 @@
+import io
 import json
 from typing import Any
 
@@ -127,3 +128,34 @@ def test_compressed_body_is_a_415(client: FlaskClient) -> None:
 )
 def test_query_is_checked_like_a_body(client: FlaskClient, query: str, status: int) -> None:
     assert client.get(f"/orders{query}").status_code == status
+
+
+@pytest.mark.requirement("C12")
+@pytest.mark.parametrize("body", [b" " * 300_000, b'{"itemName": "tea"}' + b" " * 300_000, b"[" + b"1," * 140_000])
+@pytest.mark.parametrize("is_chunked", [True, False])
+def test_body_above_the_limit_is_a_413_that_names_it(client: FlaskClient, body: bytes, is_chunked: bool) -> None:
+    length: dict[str, Any] = {"content_length": None} if is_chunked else {}
+    answer = client.post(
+        "/order",
+        input_stream=io.BytesIO(body),
+        content_type="application/json",
+        environ_overrides={"wsgi.input_terminated": True} if is_chunked else {"CONTENT_LENGTH": str(len(body))},
+        **length,
+    )
+
+    assert answer.status_code == 413
+    assert "262144 bytes" in answer.json["detail"]
+    assert "Send less" in answer.json["detail"]
+
+
+@pytest.mark.requirement("C12")
+def test_chunked_body_of_exactly_the_limit_is_read_whole(client: FlaskClient) -> None:
+    body = b'{"itemName": "tea"}'.ljust(262_144)
+    answer = client.post(
+        "/order",
+        input_stream=io.BytesIO(body),
+        content_type="application/json",
+        environ_overrides={"wsgi.input_terminated": True},
+    )
+
+    assert answer.json == {"item_name": "tea", "count": 1}
