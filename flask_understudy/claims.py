@@ -24,7 +24,7 @@ from sqlalchemy.orm import Session
 from . import signals
 from .context import RunningJob, enter, leave
 from .encoding import encode, printable
-from .errors import InvalidJob, JobCancelled, LeaseLost, UnderstudyError
+from .errors import InvalidJob, JobCancelled, LeaseLost, UnderstudyError, described, without_statements
 from .ledger import transitions
 from .ledger.transitions import MAX_HAND_BACKS, Claimed, Ending, NewJob
 from .ledger.writer import Finish, LogLine, Progress
@@ -209,17 +209,11 @@ class ClaimedMessage(MessageProxy):
         self.ending = self._ending("cancelled", "cancelled", exception, reason="cancelled")
 
     def _ending(self, state: str, outcome: str, exception: BaseException | None, **more: Any) -> Ending:
-        error = (
-            printable(f"{type(exception).__name__}: {_text_of(exception)}", MAX_ERROR)
-            if exception is not None
-            else None
-        )
+        error = printable(described(exception), MAX_ERROR) if exception is not None else None
         trace = None
         if exception is not None and not isinstance(exception, ReportedFailure | JobCancelled):
-            trace = printable(
-                "".join(traceback.format_exception(exception, limit=30))[-MAX_TRACEBACK:],
-                MAX_TRACEBACK,
-            )
+            whole = without_statements("".join(traceback.format_exception(exception, limit=30)), exception)
+            trace = printable(whole[-MAX_TRACEBACK:], MAX_TRACEBACK)
         return Ending(
             self.claimed.id,
             self.claimed.fence,
@@ -325,10 +319,3 @@ class ClaimedMessage(MessageProxy):
             will_retry=will_retry,
         )
         signals.emit(signal, self.worker.app, job=notice)
-
-
-def _text_of(exception: BaseException | None) -> str:
-    try:
-        return str(exception)
-    except Exception:
-        return "(its text cannot be read)"

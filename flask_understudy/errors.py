@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
+from sqlalchemy.exc import SQLAlchemyError
+
+LONGEST_REASON = 300
+_STATEMENT = re.compile(r"\s*\[(?:SQL|parameters): .*", re.DOTALL)
+
 
 class UnderstudyError(Exception):
     """Base of every exception that Flask-Understudy raises on purpose."""
@@ -45,3 +52,45 @@ class JobCancelled(UnderstudyError):
 
 class LeaseLost(UnderstudyError):
     """This worker no longer owns the job: it could not renew its lease in time."""
+
+
+def described(exception: BaseException) -> str:
+    """Return an exception's type and text, fit to be shown to users.
+
+    Of what the database refused it is the short reason: neither the statement nor its parameters, nor the rows that a
+    database quotes in the lines that follow (security row S27).
+    """
+    return f"{type(exception).__name__}: {_reason(exception)}"
+
+
+def without_statements(text: str, exception: BaseException) -> str:
+    """Return a formatted traceback of an exception without what `described` leaves out."""
+    seen: set[int] = set()
+    stack: list[BaseException | None] = [exception]
+    while stack:
+        error = stack.pop()
+        if error is None or id(error) in seen:
+            continue
+        seen.add(id(error))
+        stack += [error.__cause__, error.__context__, *getattr(error, "exceptions", ())]
+        if isinstance(error, SQLAlchemyError):
+            driver = getattr(error, "orig", None)
+            text = text.replace(str(error), _reason(error))
+            if driver is not None and str(driver):
+                text = text.replace(str(driver), _first_line(str(driver)))
+    return text
+
+
+def _reason(exception: BaseException) -> str:
+    try:
+        text = str(exception)
+    except Exception:
+        return "(its text cannot be read)"
+    if isinstance(exception, SQLAlchemyError):
+        driver = getattr(exception, "orig", None)
+        return _first_line(text if driver is None else f"{type(driver).__name__}: {driver}")
+    return _STATEMENT.sub("", text)
+
+
+def _first_line(text: str) -> str:
+    return _STATEMENT.sub("", text).strip().partition("\n")[0][:LONGEST_REASON]

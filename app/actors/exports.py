@@ -10,7 +10,7 @@ from app.extensions import jobs
 from app.services.exports import files, lifecycle
 from flask_understudy import current_job
 from flask_understudy.contrib.exports import ExportError
-from flask_understudy.errors import JobCancelled, LeaseLost
+from flask_understudy.errors import JobCancelled, LeaseLost, described
 
 #: Seconds between two reports of progress.
 REPORT_SECONDS = 0.5
@@ -43,7 +43,7 @@ def generate_export(export_id: str) -> dict[str, Any]:
         is_ours = lifecycle.finish(attempt, stored, rows)
     except BaseException as error:
         if _is_final(error):
-            lifecycle.fail(attempt, f"{type(error).__name__}: {error}")
+            lifecycle.fail(attempt, described(error))
         raise
     current_job.log("%d rows, %d bytes", rows, stored.size)
     return {"export": export_id, "rows": rows, "size": stored.size, "skipped": not is_ours}

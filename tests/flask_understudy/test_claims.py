@@ -7,6 +7,7 @@ import logging
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from flask import current_app, g
 
 from flask_understudy import current_job
@@ -424,3 +425,35 @@ def test_follow_ups_exist_exactly_when_the_finish_does(site: Site) -> None:
     site.worker.run(work.send(False))
     [job] = site.worker.sent(after)
     assert json.dumps(job.args)
+
+
+@pytest.mark.requirement("P09")
+def test_an_error_of_the_database_is_recorded_without_statement_and_parameters(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    @site.jobs.actor(max_retries=0)
+    def insert_twice(secret: str) -> None:
+        for _ in range(2):
+            site.db.session.execute(sa.insert(site.Note).values(id=7, text=secret))
+
+    @site.jobs.actor(max_retries=0)
+    def wrap(secret: str) -> None:
+        try:
+            insert_twice.fn(secret)
+        except sa.exc.IntegrityError as problem:
+            raise RuntimeError(f"no note: {problem}") from problem
+
+    with caplog.at_level(logging.ERROR):
+        jobs = [site.worker.run(actor.send("canary-4711")) for actor in (insert_twice, wrap)]
+
+    for job in jobs:
+        [attempt] = queries.attempts(site.state.database, job.id)
+        for text in (job.error, attempt.error, attempt.traceback):
+            assert text is not None
+            assert "canary" not in text and "INSERT" not in text and "[SQL" not in text
+        assert "in insert_twice" in attempt.traceback
+    kind, _, reason = jobs[0].error.partition(": ")
+    assert kind == "IntegrityError"
+    assert "UNIQUE constraint failed" in reason or "duplicate key" in reason
+    assert jobs[1].error.startswith("RuntimeError: no note: ")
+    assert "INSERT" in caplog.text

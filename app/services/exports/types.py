@@ -6,12 +6,15 @@ none has a password, a token or a digest of one among its columns.
 
 from __future__ import annotations
 
+import datetime as dt
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import sqlalchemy as sa
-from pydantic import AwareDatetime, Field, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
 from app.bodies import Body
 from app.errors import Problem
@@ -31,11 +34,32 @@ class Owner:
     user_id: str
 
 
+_DATE_AND_TIME_AND_ZONE = re.compile(r"\d{4}-\d\d-\d\d[Tt ].*(?:[Zz]|[+-]\d\d:?\d\d)")
+
+
+def _as_text(value: Any) -> Any:
+    if not isinstance(value, str) or not _DATE_AND_TIME_AND_ZONE.fullmatch(value):
+        raise PydanticCustomError("instant", "takes a text with date, time and time zone, such as 2026-01-31T09:30:00Z")
+    return value
+
+
+def _in_range(moment: dt.datetime) -> dt.datetime:
+    try:
+        moment.astimezone(dt.UTC)
+    except OverflowError:
+        raise PydanticCustomError("instant", "is before the year 1 or after the year 9999 in UTC") from None
+    return moment
+
+
+#: A time in a filter: a text, as JSON has no times, and one that any database can compare with.
+Instant = Annotated[AwareDatetime, BeforeValidator(_as_text), AfterValidator(_in_range)]
+
+
 class Period(Body):
     """Filters that every type has: from ``createdAfter`` on, and before ``createdBefore``."""
 
-    created_after: AwareDatetime | None = None
-    created_before: AwareDatetime | None = None
+    created_after: Instant | None = None
+    created_before: Instant | None = None
 
     def within(self, column: Any) -> list[sa.ColumnElement[bool]]:
         """Return the conditions on ``column``."""
@@ -50,7 +74,7 @@ class Period(Body):
 class WikiPageFilters(Period):
     """Filters of WIKI_PAGES."""
 
-    updated_after: AwareDatetime | None = None
+    updated_after: Instant | None = None
     author_id: str | None = Field(None, min_length=1, max_length=36)
 
 

@@ -154,8 +154,8 @@ def test_unknown_type_is_refused_with_the_valid_ones() -> None:
     [
         ("MEMBERS", {"rol": "x"}, "/filters/rol", "'rol' is no filter of MEMBERS; there are createdAfter"),
         ("MEMBERS", {"role": "boss"}, "/filters/role", "Input should be 'viewer'"),
-        ("WIKI_PAGES", {"createdAfter": "2026-01-01T00:00:00"}, "/filters/createdAfter", "timezone"),
-        ("WIKI_PAGES", {"createdAfter": "yesterday"}, "/filters/createdAfter", "datetime"),
+        ("WIKI_PAGES", {"createdAfter": "2026-01-01T00:00:00"}, "/filters/createdAfter", "time zone"),
+        ("WIKI_PAGES", {"createdAfter": "yesterday"}, "/filters/createdAfter", "such as 2026-01-31T09:30:00Z"),
         ("ANALYTICS", {"name": ""}, "/filters/name", "at least 1"),
         ("ANALYTICS", {"name": ["a"]}, "/filters/name", "string"),
         ("USER_DATA", {"name": "x"}, "/filters/name", "'name' is no filter of USER_DATA; there are created"),
@@ -186,3 +186,31 @@ def test_same_address_in_two_organisations_stays_apart(filled: None, user_a: Use
     db.session.commit()
 
     assert {row["name"] for row in rows(ExportType.MEMBERS, user_a)} == {"Ada", "Alan"}
+
+
+@pytest.mark.requirement("A40")
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("9999-12-31T23:59:59-14:00", "after the year 9999 in UTC"),
+        ("0001-01-01T00:00:00+14:00", "before the year 1"),
+        (1_700_000_000, "such as 2026-01-31T09:30:00Z"),
+        ("1700000000", "such as 2026-01-31T09:30:00Z"),
+        ("2026-01-31", "such as 2026-01-31T09:30:00Z"),
+        ("2026-01-31T09:30:00", "such as 2026-01-31T09:30:00Z"),
+        (True, "such as 2026-01-31T09:30:00Z"),
+    ],
+)
+@pytest.mark.parametrize("name", ["createdAfter", "createdBefore", "updatedAfter"])
+def test_time_that_no_database_holds_is_refused_with_an_example(value: Any, message: str, name: str) -> None:
+    with pytest.raises(Problem, match=message) as refused:
+        checked_filters(ExportType.WIKI_PAGES, {name: value})
+
+    assert refused.value.status == 422
+    assert refused.value.errors[0]["pointer"] == f"/filters/{name}"
+
+
+@pytest.mark.requirement("A40")
+@pytest.mark.parametrize("value", ["9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z", "2026-02-01t00:00:00+0100"])
+def test_time_at_the_edge_is_accepted_and_can_be_compared_with(filled: None, user_a: User, value: str) -> None:
+    assert rows(ExportType.WIKI_PAGES, user_a, createdAfter=value, createdBefore="9999-12-31T23:59:59Z") is not None
