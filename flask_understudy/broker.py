@@ -30,6 +30,7 @@ from .results import LedgerResults
 from .signals import JobNotice
 from .state import KEY, State
 from .submission import new_job
+from .terms import check_names, terms_of
 from .worker import WorkerProcess
 
 logger = logging.getLogger("flask_understudy")
@@ -178,8 +179,11 @@ class LedgerBroker(Broker):
             return []
         state = self.state
         for message in messages:
+            terms_of(self._actor_of(message)).check(message)
             self.emit_before("enqueue", message, delay)
         jobs = [self._job_of(message, delay) for message in messages]
+        for message in messages:
+            check_names(message)
         if not state.transport.is_up and any(job.fallback == "fail" for job in jobs):
             raise BrokerUnavailable(
                 "The broker is down and the actor's fallback is 'fail'. Nothing was stored; try again later."
@@ -202,16 +206,21 @@ class LedgerBroker(Broker):
             What to call once that transaction is committed.
         """
         state = self.state
+        for message in messages:
+            terms_of(self._actor_of(message)).check(message)
         accepted, _ = accept(connection, [self._job_of(message, None) for message in messages])
         return lambda: self._committed(state, accepted)
 
-    def _job_of(self, message: dramatiq.Message[Any], delay: int | None) -> NewJob:
+    def _actor_of(self, message: dramatiq.Message[Any]) -> dramatiq.Actor[Any, Any]:
         try:
-            actor = self.get_actor(message.actor_name)
+            return self.get_actor(message.actor_name)
         except ActorNotFound:
             raise InvalidJob(
                 f"No actor is named {message.actor_name!r}. Declared are: {', '.join(sorted(self.actors)) or 'none'}."
             ) from None
+
+    def _job_of(self, message: dramatiq.Message[Any], delay: int | None) -> NewJob:
+        actor = self._actor_of(message)
         return new_job(message, delay, actor, self.state.config, self._principal(), running_job())
 
     def _principal(self) -> Principal | None:

@@ -26,6 +26,7 @@ from .operations import jobs as job_operations
 from .operations import queues as queue_operations
 from .operations.transaction import joined_session
 from .state import KEY, State
+from .terms import check_declaration
 from .transports import transport_for
 
 A = TypeVar("A", bound=Callable[..., Any])
@@ -109,9 +110,10 @@ class Understudy:
                 (`sync`, `hold` or `fail`), `sensitive`, `description`, `api`.
 
         Raises:
-            ConfigError: An option's value is invalid.
-            ValueError: The name is taken, or an option is unknown.
+            ConfigError: An option is unknown or its value invalid, or the queue's name is none.
+            ValueError: The name is taken.
         """
+        check_declaration(self.broker, queue_name, options)
 
         def declare(fn: Callable[..., Any]) -> Any:
             description = (fn.__doc__ or "").strip().partition("\n")[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -18,8 +19,22 @@ LIBRARY_FACTOR = 2.0
 LIBRARY_MAX_BACKOFF_MS = 3_600_000
 LIBRARY_JITTER = 0.1
 
-#: What numbers may be; others 0 or more.
-RANGES: dict[str, tuple[int, int | None]] = {"priority": (-1000, 1000), "jitter": (0, 1)}
+TEN_YEARS_MS = 3660 * 24 * 3_600_000
+
+#: What numbers may be; others 0 or more. A factor has an end because its powers have to stay numbers.
+RANGES: dict[str, tuple[int, int | None]] = {
+    "priority": (-1000, 1000),
+    "jitter": (0, 1),
+    "backoff_factor": (0, 1000),
+    "min_backoff": (0, TEN_YEARS_MS),
+    "max_backoff": (0, TEN_YEARS_MS),
+    "time_limit": (0, TEN_YEARS_MS),
+    "max_age": (0, TEN_YEARS_MS),
+}
+#: What may also be infinite, as Dramatiq has it: no limit.
+UNLIMITED = frozenset({"time_limit", "max_age"})
+#: The options of actors and calls that are numbers.
+NUMBERS = frozenset({"min_backoff", "max_backoff", "backoff_factor", "jitter", "time_limit", "max_age"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +109,7 @@ def check_number(where: str, name: str, value: Any) -> None:
         isinstance(value, bool)
         or not isinstance(value, int | float)
         or not value >= low
-        or (high is not None and value > high)
+        or (high is not None and value > high and not (name in UNLIMITED and value == math.inf))
         or (name == "priority" and not isinstance(value, int))
     ):
         wanted = f"from {low} to {high}" if high is not None else f"of {low} or more"

@@ -187,7 +187,8 @@ def _priority(options: Mapping[str, Any], actor: dramatiq.Actor[Any, Any], polic
 
 def _word(value: Any, name: str, limit: int) -> str:
     if not isinstance(value, str) or len(value) > limit or not value.isprintable():
-        raise InvalidJob(f"{name} is {str(value)[:80]!r}; it takes a printable text of {limit} characters at the most.")
+        shown = repr(value[:80] if isinstance(value, str) else value)[:90]
+        raise InvalidJob(f"{name} is {shown}; it takes a printable text of {limit} characters at the most.")
     return value
 
 

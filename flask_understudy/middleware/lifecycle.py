@@ -21,6 +21,7 @@ from ..claims import ClaimedMessage
 from ..clock import Clock
 from ..consumer import Capacity
 from ..errors import NotInitialised, UnderstudyError
+from ..terms import check_declared
 from ..worker import WorkerProcess
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class Lifecycle(Middleware):
             state = ledger_broker.state
             if not state.config.enabled:
                 raise NotInitialised("UNDERSTUDY_ENABLED is off: jobs are stored and not run.")
+            check_declared(ledger_broker)
             if ledger_broker.worker_kind == "worker" and not _threads_on_command_line():
                 worker.worker_threads = state.config.concurrency
             queues = sorted(

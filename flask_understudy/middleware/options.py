@@ -8,7 +8,7 @@ from dramatiq import Actor, Broker
 from dramatiq.middleware import Middleware, MiddlewareError
 
 from ..errors import ConfigError
-from ..policy import agreed_retries, check_number
+from ..policy import NUMBERS, agreed_retries, check_number
 
 FALLBACKS = ("sync", "hold", "fail")
 
@@ -55,7 +55,7 @@ class Options(Middleware):
                 actor.options[name] = target.actor_name  # the hooks look actors up by name
             elif target is not None and not isinstance(target, str):
                 raise DeclarationError(f"{where}: {name} is {target!r}; it takes an actor or its name.")
-        for name in ("min_backoff", "max_backoff", "backoff_factor", "jitter", "time_limit"):
+        for name in sorted(NUMBERS):
             self._check(where, name, actor.options.get(name))
         self._check(where, "priority", actor.priority)
         for alias in {actor.actor_name.replace("/", ":"), actor.actor_name.replace(":", "/")} - {actor.actor_name}:

@@ -226,6 +226,9 @@ class TestRetries:
     pytestmark = pytest.mark.requirement("V01")
 
     def test_exceptions_in_throws_are_not_retried(self, site: Site) -> None:
+        @dramatiq.actor()
+        def never() -> None: ...
+
         @dramatiq.actor(throws=(KeyError,), max_retries=5, on_retry_exhausted="never")
         def explode(kind: str) -> None:
             raise {"key": KeyError, "value": ValueError}[kind]("x")
