@@ -12,9 +12,9 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app import actors as actors
 from app import auth as auth
-from app import blueprints, cli, errors, logs, queues
+from app import blueprints, cli, errors, limits, logs, queues
 from app.config import read
-from app.extensions import db, jobs, limiter, mail, migrate
+from app.extensions import db, jobs, mail, migrate
 
 
 def create_app(config: Mapping[str, Any] | None = None) -> Flask:
@@ -47,7 +47,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     db.init_app(app)
     migrate.init_app(app, db)
     mail.init_app(app)
-    limiter.init_app(app)
+    limits.init_app(app)
     jobs.init_app(app)
 
     blueprints.init_app(app)

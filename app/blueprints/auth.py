@@ -7,14 +7,17 @@ from urllib.parse import urlencode
 
 from flask import Blueprint, request
 from pydantic import AfterValidator, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
 
 from app.actors import email as mails
-from app.auth import current_principal, current_user, public, requires
+from app.auth import SESSION_TOKEN, current_principal, current_user, public, requires
 from app.bodies import Body, read_body
 from app.errors import Problem
 from app.extensions import db, limiter
+from app.limits import is_accepted
 from app.models.user import User
 from app.services import accounts, passwords, sessions, verification
+from flask_understudy.contrib.mail import InvalidMail, check
 
 bp = Blueprint("auth", __name__, url_prefix="/api/auth")
 
@@ -25,6 +28,14 @@ def _one_line(text: str) -> str:
     return text
 
 
+def _deliverable(address: str) -> str:
+    try:
+        check(address, "a mail", text="to be written")
+    except InvalidMail as problem:
+        raise PydanticCustomError("address", "{problem}", {"problem": str(problem)}) from None
+    return address
+
+
 Address = Annotated[
     str,
     StringConstraints(
@@ -33,6 +44,7 @@ Address = Annotated[
         max_length=254,
         pattern=r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$",
     ),
+    AfterValidator(_deliverable),
 ]
 Name = Annotated[
     str,
@@ -95,7 +107,8 @@ class Verification(Body):
 
 @bp.post("/signup")
 @public
-@limiter.limit("10 per hour")
+@limiter.limit("10 per hour", deduct_when=is_accepted)
+@limiter.limit("100 per hour")
 def sign_up() -> tuple[dict[str, Any], int]:
     """Make an account and queue its welcome mail, both or neither (requirement U01)."""
     body = read_body(SignUp)
@@ -126,7 +139,10 @@ def sign_in() -> tuple[dict[str, Any], int]:
 @requires("read")
 def sign_out() -> tuple[str, int]:
     """End the session that this request came with."""
-    sessions.end(request.headers["Authorization"].partition(" ")[2].strip())
+    secret = request.headers["Authorization"].partition(" ")[2].strip()
+    if not secret.startswith(SESSION_TOKEN):
+        raise Problem(409, detail="This is an API token and no session; it ends with: flask tokens revoke.")
+    sessions.end(secret)
     db.session.commit()
     return "", 204
 

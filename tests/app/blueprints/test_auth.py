@@ -254,3 +254,34 @@ def test_address_is_verified_with_the_token_of_the_mail(
     assert (asked.status_code, len(queued(app, "email:verification"))) == (202, 1)
     assert verified.json["user"]["emailVerified"] is True
     assert forged.status_code == 422
+
+
+def test_sign_ups_that_were_refused_do_not_count(make_app: AppFactory, sqlite_url: str) -> None:
+    client = make_app(sqlite_url, RATELIMIT_ENABLED=True).test_client()
+    refused = [client.post("/api/auth/signup", json=COMPANY | {"password": "short"}) for _ in range(12)]
+    people = [COMPANY | {"email": f"person{number}@new.example"} for number in range(11)]
+
+    answers = [client.post("/api/auth/signup", json=person) for person in people]
+
+    assert {answer.status_code for answer in refused} == {422}
+    assert [answer.status_code for answer in answers] == [201] * 10 + [429]
+    assert "Only 10 per 1 hour are accepted here from one address. Try again in " in answers[-1].json["detail"]
+    assert 3_000 < int(answers[-1].headers["Retry-After"]) <= 3_600
+
+
+@pytest.mark.parametrize("email", ["x" * 65 + "@new.example", "x@-new.example", "x@" + "a" * 64 + ".example"])
+def test_address_that_no_mail_reaches_is_pointed_at(client: FlaskClient, email: str) -> None:
+    answer = client.post("/api/auth/signup", json=COMPANY | {"email": email})
+
+    assert answer.status_code == 422
+    assert [error["pointer"] for error in answer.json["errors"]] == ["/email"]
+
+
+def test_signing_out_with_an_api_token_says_why_not(client: FlaskClient, auth_header: Any) -> None:
+    headers = auth_header("read")
+
+    answer = client.post("/api/auth/logout", headers=headers)
+
+    assert answer.status_code == 409
+    assert "flask tokens revoke" in answer.json["detail"]
+    assert client.get("/api/health", headers=headers).status_code == 200

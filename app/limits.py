@@ -1,0 +1,36 @@
+"""What is said to somebody who asks too often."""
+
+from __future__ import annotations
+
+import math
+import time
+
+from flask import Flask, Response
+from flask_limiter import RateLimitExceeded
+
+from app.errors import Problem
+from app.extensions import limiter
+
+
+def init_app(app: Flask) -> None:
+    """Limit the routes of ``app`` that say so, and answer 429 with the time to wait."""
+    limiter.init_app(app)
+    app.register_error_handler(RateLimitExceeded, _too_many)
+
+
+def is_accepted(response: Response) -> bool:
+    """Say whether a request did something: those that were refused need not count."""
+    return response.status_code < 400
+
+
+def _too_many(error: RateLimitExceeded) -> Response:
+    limit = limiter.current_limit
+    seconds = max(1, math.ceil(limit.reset_at - time.time())) if limit is not None else 60
+    detail = f"Only {error.description} are accepted here from one address. Try again in {_shown(seconds)}."
+    return Problem(429, detail=detail, headers={"Retry-After": str(seconds)}).response()
+
+
+def _shown(seconds: int) -> str:
+    if seconds < 120:
+        return f"{seconds} seconds"
+    return f"{math.ceil(seconds / 60)} minutes"
