@@ -51,9 +51,9 @@ def read_query(model: type[B]) -> B:
     """
     values: dict[str, Any] = {}
     for name, given in request.args.lists():
-        _check_text(name)
-        for value in given:
-            _check_text(value)
+        for text in (name, *given):
+            if (wrong := _wrong_in(text)) is not None:
+                raise Problem(400, "The query cannot be accepted", f"It was refused: {wrong}.")
         values[name] = given[0] if len(given) == 1 else given
     return validated(model, values)
 
@@ -166,10 +166,16 @@ def _check_document(document: Any) -> None:
 
 
 def _check_text(text: str) -> None:
+    if (wrong := _wrong_in(text)) is not None:
+        _malformed(wrong)
+
+
+def _wrong_in(text: str) -> str | None:
     if "\x00" in text:
-        _malformed("a text has a NUL character")
+        return "a text has a NUL character"
     if any("\ud800" <= character <= "\udfff" for character in text):
-        _malformed("a text has half of a surrogate pair")
+        return "a text has half of a surrogate pair"
+    return None
 
 
 def _pointer(location: tuple[int | str, ...]) -> str:

@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
 
 class ConfigurationError(ValueError):
     """A setting that cannot be used: the message has its name, what came and what would do."""
@@ -70,8 +73,12 @@ def _one_of(*names: str) -> Callable[[str], str]:
 
 
 def _http_url(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    try:
+        parts = urlsplit(text)
+        is_address = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_address = False
+    if not is_address:
         raise ValueError("an address such as https://app.example.com")
     return text.rstrip("/")
 
@@ -99,15 +106,26 @@ def database_url(text: str) -> str:
         ValueError: For any database but PostgreSQL and SQLite.
     """
     scheme, separator, rest = text.partition("://")
-    if separator and scheme in {"postgres", "postgresql", "postgresql+psycopg"}:
-        return "postgresql+psycopg://" + rest
-    if separator and scheme == "sqlite":
-        return text
-    raise ValueError("postgresql://user:password@host/name or sqlite:////path/to/file.db")
+    url = "postgresql+psycopg://" + rest if scheme in {"postgres", "postgresql", "postgresql+psycopg"} else text
+    try:
+        is_usable = bool(separator) and make_url(url).get_backend_name() in {"postgresql", "sqlite"}
+    except (ValueError, ArgumentError):  # a port that is no number, an address in half brackets
+        is_usable = False
+    if not is_usable or not url.startswith(("postgresql+psycopg://", "sqlite://")):
+        raise ValueError("postgresql://user:password@host:5432/name or sqlite:////path/to/file.db")
+    return url
 
 
 def _redis_url(text: str) -> str:
-    if urlsplit(text).scheme not in {"redis", "rediss", "unix"}:
+    try:
+        parts = urlsplit(text)
+        database = parts.path.strip("/")
+        is_usable = parts.scheme == "unix" or (
+            parts.scheme in {"redis", "rediss"} and parts.port != 0 and (database.isdecimal() or not database)
+        )
+    except ValueError:  # a port that is no number, an address in half brackets
+        is_usable = False
+    if not is_usable:
         raise ValueError("redis://host:6379/0, or rediss:// for TLS")
     return text
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import logging
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
@@ -20,6 +21,8 @@ from .errors import ConfigError
 from .policy import QueuePolicy, policies_of
 
 logger = logging.getLogger("flask_understudy")
+
+SHORTEST_LEASE = 0.5
 
 
 def _boolean(value: Any) -> bool:
@@ -60,6 +63,13 @@ def _seconds(value: Any) -> float:
     if not 0 < number < 1e9:
         raise ValueError(wanted)
     return number
+
+
+def _lease(value: Any) -> float:
+    seconds = _seconds(value)
+    if seconds < SHORTEST_LEASE:
+        raise ValueError(f"{SHORTEST_LEASE} s or more: a worker that is merely busy would be taken for dead")
+    return seconds
 
 
 def _choice(*choices: str) -> Callable[[Any], str]:
@@ -127,7 +137,7 @@ class Config:
     )
     lease_seconds: float = _setting(
         "UNDERSTUDY_LEASE_SECONDS",
-        _seconds,
+        _lease,
         30.0,
         "s a worker process may be silent before its jobs are rescued",
     )
@@ -271,7 +281,9 @@ def transport_url(named: str, config: Mapping[str, Any], environ: Mapping[str, s
             by_parts = (host or "localhost", _whole(1)(port or 6379))
         except ValueError as problem:
             raise ConfigError(f"QUEUE_REDIS_PORT is {port!r}; it takes {problem}.") from None
-        by_url = (urlsplit(url).hostname, _port(url)) if url else by_parts
+        if url:
+            _check_transport("REDIS_URL", str(url))
+        by_url = (urlsplit(url).hostname, urlsplit(url).port or 6379) if url else by_parts
         if by_url != by_parts:
             logger.warning(
                 "REDIS_URL names %s:%s and QUEUE_REDIS_* names %s:%s; REDIS_URL is used. Make them agree.",
@@ -280,23 +292,33 @@ def transport_url(named: str, config: Mapping[str, Any], environ: Mapping[str, s
             )
         secret = f":{quote(str(password), safe='')}@" if password else ""
         url = url or f"redis://{secret}{by_parts[0]}:{by_parts[1]}/0"
+    key = "UNDERSTUDY_TRANSPORT" if named else "REDIS_URL"
     url = named or url
     if not url:
         return "database"
-    if urlsplit(url).scheme not in {"redis", "rediss", "unix"}:
-        raise ConfigError(f"{redacted(url)!r} is no transport; it takes database, redis://host:port/db or rediss://…")
-    _port(url)
+    _check_transport(key, str(url))
     return str(url)
 
 
-def _port(url: str) -> int:
+def _check_transport(key: str, url: str) -> None:
+    """Refuse a URL that no transport can use, naming its key."""
     try:
-        return urlsplit(url).port or 6379
+        parts = urlsplit(url)
+        port, database = parts.port, parts.path.strip("/")
     except ValueError as problem:
-        raise ConfigError(f"{redacted(url)!r} is no transport: {problem}.") from None
+        wrong = f": {problem}"
+    else:
+        is_number = database.isdecimal() or not database or parts.scheme not in {"redis", "rediss"}
+        if parts.scheme in {"redis", "rediss", "unix"} and port != 0 and is_number:
+            return
+        wrong = "" if is_number else f": the database {database[:40]!r} is no number"
+    others = "database, " if key == "UNDERSTUDY_TRANSPORT" else ""
+    raise ConfigError(
+        f"{key} is {redacted(url)!r}, which is no transport{wrong}; "
+        f"it takes {others}redis://host:6379/0 or rediss://host:6379/0."
+    )
 
 
 def redacted(url: str) -> str:
     """Return a URL without its password, fit for logs."""
-    password = urlsplit(url).password
-    return url.replace(f":{password}@", ":***@") if password else url
+    return re.sub(r"(?<=://)([^:/@]*):.*@", r"\1:***@", url)

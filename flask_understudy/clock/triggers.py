@@ -64,7 +64,9 @@ def trigger_of(expression: str, timezone: str) -> Any:
     if every:
         number = int(every[1] or 1)
         if number < 1:
-            raise ConfigError(f"{expression!r} never fires; it takes every 1 minute or more.")
+            raise ConfigError(
+                f"{expression!r} never fires; it takes `every 1 second` or more, such as `every 30 seconds`."
+            )
         return IntervalTrigger(**{every[2].lower() + "s": number}, start_date=_EPOCH, timezone=zone)
     text = _NAMES.get(text.lower(), text)
     if len(text) > LONGEST or len(text.split()) != 5:

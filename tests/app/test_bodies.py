@@ -159,3 +159,9 @@ def test_chunked_body_of_exactly_the_limit_is_read_whole(client: FlaskClient) ->
     )
 
     assert answer.json == {"item_name": "tea", "count": 1}
+
+
+def test_query_with_a_nul_is_called_a_query(client: FlaskClient) -> None:
+    answer = client.get("/orders?pageSize=%00")
+
+    assert (answer.status_code, answer.json["title"]) == (400, "The query cannot be accepted")

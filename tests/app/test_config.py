@@ -137,3 +137,24 @@ def test_smtp_settings_reach_the_mail_extension(tmp_path: Path) -> None:
 def test_scheduler_is_on_in_this_service_unless_switched_off(tmp_path: Path) -> None:
     assert read({}, tmp_path)["SCHEDULER_ENABLED"] is True
     assert read({"SCHEDULER_ENABLED": "false"}, tmp_path)["SCHEDULER_ENABLED"] is False
+
+
+@pytest.mark.requirement("H17")
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("REDIS_URL", "redis://127.0.0.1:notaport/0", "redis://host:6379/0"),
+        ("REDIS_URL", "redis://[bad", "redis://host:6379/0"),
+        ("REDIS_URL", "redis://127.0.0.1/abc", "redis://host:6379/0"),
+        ("APP_URL", "https://host:notaport", "an address such as https://app.example.com"),
+        ("APP_URL", "http://[bad", "an address such as https://app.example.com"),
+        ("DATABASE_URL", "postgresql://u:hunter2@h:notaport/x", "postgresql://user:password@host:5432/name"),
+    ],
+)
+def test_address_that_cannot_be_read_is_named_with_a_valid_form(
+    tmp_path: Path, name: str, value: str, expected: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=f"^{name}: got .*, expected {expected}") as caught:
+        read({name: value, "SECRET_KEY": "x" * 20}, tmp_path)
+
+    assert "hunter2" not in str(caught.value)

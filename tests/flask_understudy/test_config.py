@@ -186,7 +186,7 @@ def test_redis_url_wins_over_its_parts_and_a_difference_is_said(caplog: pytest.L
 @pytest.mark.requirement("H17")
 @pytest.mark.parametrize("url", ["http://cache", "cache:6379", "amqps//x", "localhost"])
 def test_a_url_that_is_no_transport_is_refused(url: str) -> None:
-    with pytest.raises(ConfigError, match="is no transport; it takes database, redis://host:port/db or rediss://"):
+    with pytest.raises(ConfigError, match="is no transport.*; it takes .*redis://host:6379/0 or rediss://"):
         read(REDIS_URL=url)
 
 
@@ -264,3 +264,36 @@ def test_the_database_object_must_be_given() -> None:
 def test_the_database_must_know_the_application_first() -> None:
     with pytest.raises(NotInitialised, match=r"Call db.init_app\(app\) before jobs.init_app\(app\)"):
         Understudy(SQLAlchemy()).init_app(Flask("plain"))
+
+
+@pytest.mark.requirement("H12", "H17")
+@pytest.mark.parametrize("key", ["REDIS_URL", "UNDERSTUDY_TRANSPORT"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:hunter2@h:notaport/0",
+        "redis://[bad",
+        "redis://:hunter2@h/abc",
+        "redis://h/0/1",
+        "http://h",
+        "redis://h:0",
+    ],
+)
+def test_a_wrong_address_of_redis_names_its_key_and_a_valid_form(key: str, url: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^{key} is .*no transport.*redis://host:6379/0") as caught:
+        read(**{key: url})
+
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://h", "redis://h/", "redis://:p@h:6380/15", "rediss://h?db=1", "unix:///run/redis.sock?db=1"]
+)
+def test_a_usable_address_of_redis_is_taken_as_it_is(url: str) -> None:
+    assert read(REDIS_URL=url).transport == url
+
+
+@pytest.mark.requirement("H17")
+def test_a_lease_too_short_for_a_busy_worker_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"UNDERSTUDY_LEASE_SECONDS is '0.1'; it takes 0.5 s or more: a worker that"):
+        read(UNDERSTUDY_LEASE_SECONDS="0.1")

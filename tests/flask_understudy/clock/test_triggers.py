@@ -154,7 +154,7 @@ def test_an_interval_of_days_keeps_its_length_over_a_change_of_clocks() -> None:
         ("* * * *", "is no schedule"),
         ("* * * * * *", "is no schedule"),
         ("every", "is no schedule"),
-        ("every 0 minutes", "never fires; it takes every 1 minute or more"),
+        ("every 0 minutes", "never fires; it takes `every 1 second` or more"),
         ("every -5 minutes", "is no schedule"),
         ("every 5 fortnights", "is no schedule"),
         ("60 * * * *", "is no cron expression"),
