@@ -12,8 +12,9 @@ from typing import Any
 
 import dramatiq
 
-from app.extensions import jobs
+from app.extensions import db, jobs
 from app.services import email as mails
+from app.services import passwords
 from flask_understudy import current_job
 from flask_understudy.contrib.mail import PERMANENT, InvalidMail, check, check_sender
 
@@ -62,6 +63,25 @@ def send_verification(email: str, name: str, token: str) -> Result:
 def send_password_reset(email: str, code: str) -> Result:
     """Send the code that lets somebody set a new password."""
     return _send("password-reset", email, code=code)
+
+
+@jobs.actor(
+    actor_name="email:password-reset-request",
+    queue_name=QUEUE,
+    priority=PRIORITY_OF_PASSWORD_RESETS,
+    fallback="hold",
+    sensitive=("email",),
+    **_OF_TEMPLATES,
+)
+def request_password_reset(email: str) -> None:
+    """Make the codes of an address, if it has an account, and queue their mails.
+
+    The request itself does not look: its answer would say by its duration whether there is an account. For the same
+    reason it never runs this while the broker is down; a worker does, from the ledger.
+    """
+    for user, code in passwords.make_codes(email):
+        send_password_reset_email(user.email, code)
+    db.session.commit()
 
 
 @jobs.actor(actor_name="email:notification", priority=PRIORITY, **_COMMON, **_OF_TEMPLATES)

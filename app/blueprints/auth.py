@@ -151,11 +151,9 @@ def sign_out() -> tuple[str, int]:
 @public
 @limiter.limit("5 per minute")
 def request_reset() -> tuple[dict[str, str], int]:
-    """Send a code to the address if it has an account; the answer does not say whether."""
+    """Send a code to the address if it has an account; neither answer nor duration says whether."""
     body = read_body(ResetRequest)
-    for user, code in passwords.make_codes(body.email):
-        mails.send_password_reset_email(user.email, code)
-    db.session.commit()
+    mails.request_password_reset.send(body.email)
     return {"message": "If the address has an account, a code is on its way."}, 202
 
 

@@ -1,4 +1,6 @@
 import re
+import socket
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +17,7 @@ from app.models.session import Session
 from app.models.tenant import Tenant
 from app.models.user import User
 from app.services import passwords, verification
+from flask_understudy.testing import TestWorker
 from tests.app.conftest import AppFactory
 
 Headers = Callable[..., dict[str, str]]
@@ -173,8 +176,42 @@ def test_answer_to_a_forgotten_password_does_not_say_whether_there_is_an_account
 
     assert (known.status_code, known.json) == (unknown.status_code, unknown.json)
     assert known.status_code == 202
+    assert len(queued(app, "email:password-reset-request")) == 2
+    assert queued(app, "email:password-reset") == []
+    with app.app_context(), TestWorker(jobs) as worker:
+        for job in queued(app, "email:password-reset-request"):
+            worker.run(job.id, raise_errors=True)
     (mail,) = queued(app, "email:password-reset")
     assert mail.priority == 1
+
+
+@pytest.mark.requirement("A37", "J01")
+def test_forgotten_password_is_answered_at_once_while_the_broker_is_down_and_mail_hangs(
+    make_app: AppFactory, sqlite_url: str
+) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        app = make_app(
+            sqlite_url,
+            REDIS_URL="redis://127.0.0.1:1/0",
+            SMTP_HOST="127.0.0.1",
+            SMTP_PORT=silent.getsockname()[1],
+            SMTP_TIMEOUT=3,
+        )
+        with app.app_context():
+            tenant = Tenant(slug="aster", name="Aster")
+            db.session.add(tenant)
+            db.session.flush()
+            db.session.add(User(tenant_id=tenant.id, email="ada@aster.example", name="Ada", role="member"))
+            db.session.commit()
+
+        began = time.monotonic()
+        answer = app.test_client().post("/api/auth/password-reset", json={"email": "ada@aster.example"})
+
+        assert answer.status_code == 202
+        assert time.monotonic() - began < 2
+        assert len(queued(app, "email:password-reset-request")) == 1
 
 
 def test_code_dies_after_five_guesses(app: Flask, client: FlaskClient) -> None:
