@@ -13,8 +13,9 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from app import actors as actors
 from app import auth as auth
 from app import blueprints, cli, errors, limits, logs, queues
-from app.config import read
+from app.config import ConfigurationError, read
 from app.extensions import db, jobs, mail, migrate
+from flask_understudy.errors import ConfigError
 
 
 def create_app(config: Mapping[str, Any] | None = None) -> Flask:
@@ -48,7 +49,10 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     migrate.init_app(app, db)
     mail.init_app(app)
     limits.init_app(app)
-    jobs.init_app(app)
+    try:
+        jobs.init_app(app)
+    except ConfigError as problem:
+        raise ConfigurationError(str(problem)) from problem
 
     blueprints.init_app(app)
     cli.init_app(app)

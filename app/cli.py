@@ -18,6 +18,9 @@ from app.models.user import User
 from app.policies import SCOPES
 from app.services import demo, schema, tokens
 
+#: Characters that the name of a token may have, as its column does.
+LONGEST_NAME = 100
+
 
 class MigratedGroup(AppGroup):
     """Commands that need the tables: without them one line says so, instead of a traceback."""
@@ -37,6 +40,12 @@ def init_app(app: Flask) -> None:
     app.cli.add_command(demo_command)
 
 
+def _checked_name(ctx: click.Context, param: click.Parameter, name: str) -> str:
+    if not 1 <= len(name) <= LONGEST_NAME or not name.isprintable():
+        raise click.BadParameter(f"it takes a printable text of {LONGEST_NAME} characters at the most.")
+    return name
+
+
 @tokens_group.command("create")
 @click.option("--tenant", required=True, help="Slug or id of the organisation.")
 @click.option(
@@ -48,7 +57,7 @@ def init_app(app: Flask) -> None:
     help="What it may do; can be given several times.",
 )
 @click.option("--user", "email", help="Address of the person that it acts for.")
-@click.option("--name", default="cli", show_default=True, help="What it is for.")
+@click.option("--name", default="cli", show_default=True, callback=_checked_name, help="What it is for.")
 @click.option("--days", type=click.IntRange(1, 3650), help="Days until it expires; default never.")
 def create_token(tenant: str, scopes: tuple[str, ...], email: str | None, name: str, days: int | None) -> None:
     """Make a token and show its secret, this once."""

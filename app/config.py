@@ -16,12 +16,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import click
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 
-class ConfigurationError(ValueError):
-    """A setting that cannot be used: the message has its name, what came and what would do."""
+class ConfigurationError(click.ClickException, ValueError):
+    """A setting that cannot be used: the message has its name, what came and what would do.
+
+    The ``flask`` command shows it as one line, as it does with all errors of Click's kind.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,8 +205,13 @@ def read(
         values[setting.name] = raw
     if wrong:
         raise ConfigurationError("; ".join(wrong))
-    instance.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _complete(values, instance)
+    try:
+        instance.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _complete(values, instance)
+    except OSError as error:
+        raise ConfigurationError(
+            f"INSTANCE_PATH: {str(instance)!r} cannot be used ({error.strerror}), expected a folder that can be written"
+        ) from None
     if "DYNO" in environ and (url := _heroku_redis(values["REDIS_URL"])):
         values.setdefault("UNDERSTUDY_TRANSPORT", url)
     return values

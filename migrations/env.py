@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import click
 import sqlalchemy as sa
 from alembic import context
 from sqlalchemy.types import TypeDecorator
@@ -56,9 +57,21 @@ def run_offline() -> None:
         context.run_migrations()
 
 
+def connect() -> sa.Connection:
+    """Connect to the database, or end the command with one line that says why that cannot be done."""
+    try:
+        return db.engine.connect()
+    except sa.exc.OperationalError as error:
+        where = db.engine.url.render_as_string(hide_password=True)
+        reason = " ".join(str(error.orig).split())
+        raise click.ClickException(
+            f"the database cannot be reached at {where}: {reason}. Is it running, and is DATABASE_URL right?"
+        ) from None
+
+
 def run_online() -> None:
     """Migrate the database."""
-    with db.engine.connect() as connection:
+    with connect() as connection:
         configure(connection=connection)
         with context.begin_transaction():
             if connection.dialect.name == "postgresql":

@@ -8,6 +8,7 @@ TRANSPORT=redis starts a Redis for the time of the run.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import socket
@@ -81,6 +82,7 @@ class Demo:
             "APP_URL": environ.get("APP_URL") or self.url,
             "LOG_LEVEL": environ.get("LOG_LEVEL") or "warning",
         }
+        self.mail = f"goes to {environ.get('SMTP_HOST')}"
         self.is_over = False
 
     def run(self) -> int:
@@ -93,6 +95,7 @@ class Demo:
             signal.signal(number, self._stop)
         _refuse_taken(self.port)
         with ExitStack() as parts:
+            self._take_folder(parts)
             self._start_parts(parts)
             self._flask("db", "upgrade")
             tokens = dict(line.split() for line in self._flask("demo").splitlines())
@@ -107,9 +110,28 @@ class Demo:
             print("\nStopping.", flush=True)
         return 0
 
+    def _take_folder(self, parts: ExitStack) -> None:
+        """Make the folder ours for the time of the run: a second run would end the first one's tokens."""
+        try:
+            self.instance.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = parts.enter_context((self.instance / "demo.lock").open("w"))
+        except OSError as error:
+            raise CannotRun(
+                f"INSTANCE_PATH is {str(self.instance)!r}, which cannot be used ({error.strerror}). "
+                "It takes a folder that can be written."
+            ) from None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise CannotRun(
+                f"Another 'make run' is using {_shown(self.instance)}. Stop it, or choose another folder: "
+                f"INSTANCE_PATH=/tmp/demo PORT={self.port} make run"
+            ) from None
+
     def _start_parts(self, parts: ExitStack) -> None:
-        if "SMTP_HOST" not in self.environ:
+        if not self.environ.get("SMTP_HOST"):
             mail = parts.enter_context(MailFolder(self.instance / "mail"))
+            self.mail = f"is put into {_shown(mail.folder)}/"
             self.environ |= {"SMTP_HOST": mail.host, "SMTP_PORT": str(mail.port)}
         if self.environ.get("TRANSPORT") == "redis" and "REDIS_URL" not in self.environ:
             self.environ["REDIS_URL"] = parts.enter_context(RedisServer()).url
@@ -169,9 +191,9 @@ API tokens of the demo organisation, one per role:
 
 Ask for an export, then follow it to the file:
   EXPORT=$(curl -s {bearer} {order} {exports} | {pick_id})
-  curl -sSf {patiently} {bearer} -o wiki.csv {exports}/$EXPORT/download && head -3 wiki.csv
+  curl -sf {patiently} {bearer} -o wiki.csv {exports}/$EXPORT/download && head -3 wiki.csv
 
-Mail that it sends is put into {_shown(self.instance / "mail")}/.
+Mail that it sends {self.mail}.
 """
 
 

@@ -119,3 +119,11 @@ def test_demo_shows_a_working_token_for_each_role(app: Flask, client: FlaskClien
 
 def test_instance_folder_can_be_elsewhere(sqlite_app: Flask, tmp_path: Path) -> None:
     assert sqlite_app.instance_path == str(tmp_path / "instance")
+
+
+@pytest.mark.parametrize("name", ["x" * 5_000, "", "two\nlines"])
+def test_name_that_no_column_holds_is_refused(app: Flask, tenant_a: Tenant, name: str) -> None:
+    code, _, error = run(app, "tokens", "create", "--tenant", "aster", "--scope", "read", "--name", name)
+
+    assert code != 0
+    assert "a printable text of 100 characters at the most" in error

@@ -43,9 +43,33 @@ def test_printed_lines_give_a_file(demo: Running, tmp_path: Path) -> None:
 
     done = subprocess.run(["bash", "-ec", script], cwd=tmp_path, capture_output=True, text=True)
 
-    assert (len(lines), done.returncode) == (2, 0), done.stderr
+    assert (len(lines), done.returncode, done.stderr) == (2, 0, "")
     assert (tmp_path / "wiki.csv").read_text().count("\n") > 25
     assert "title" in done.stdout
+
+
+@pytest.mark.timeout(180)
+def test_second_run_in_the_same_folder_is_refused_and_leaves_the_first_its_tokens(
+    demo: Running, url: str, tmp_path: Path
+) -> None:
+    token = re.findall(r"^  viewer +(\S+)$", demo.output(), re.MULTILINE)[0]
+    environ = {"PORT": str(free_port()), "INSTANCE_PATH": str(tmp_path / "instance")}
+    with Running(COMMAND, environ, tmp_path / "second.log") as second:
+        code = second.process.wait(30)
+
+    assert code == 1
+    assert "Another 'make run' is using" in second.output()
+    assert call(f"{url}/api/exports", token)[0] == 200
+
+
+@pytest.mark.timeout(180)
+def test_mail_server_of_ones_own_is_named_instead_of_the_folder(tmp_path: Path) -> None:
+    environ = {"PORT": str(free_port()), "INSTANCE_PATH": str(tmp_path / "instance"), "SMTP_HOST": "mail.example"}
+    with Running(COMMAND, environ, tmp_path / "log") as running:
+        running.wait_until(lambda: "Mail that it sends" in running.output(), "the welcome")
+
+    assert "Mail that it sends goes to mail.example." in running.output()
+    assert "is put into" not in running.output()
 
 
 @pytest.mark.timeout(180)
