@@ -25,10 +25,11 @@ from . import signals
 from .context import RunningJob, enter, leave
 from .encoding import encode, printable
 from .errors import InvalidJob, JobCancelled, LeaseLost, UnderstudyError, described, without_statements
+from .fingerprints import fingerprint_of
 from .ledger import transitions
 from .ledger.transitions import MAX_HAND_BACKS, Claimed, Ending, NewJob
 from .ledger.writer import Finish, LogLine, Progress
-from .redaction import redacted_arguments
+from .redaction import redacted_arguments, redacted_text
 from .signals import JobNotice
 
 if TYPE_CHECKING:
@@ -209,11 +210,14 @@ class ClaimedMessage(MessageProxy):
         self.ending = self._ending("cancelled", "cancelled", exception, reason="cancelled")
 
     def _ending(self, state: str, outcome: str, exception: BaseException | None, **more: Any) -> Ending:
-        error = printable(described(exception), MAX_ERROR) if exception is not None else None
-        trace = None
+        error, trace, fingerprint = None, None, None
+        if exception is not None:
+            text = described(exception)
+            error = printable(redacted_text(text), MAX_ERROR)
+            fingerprint = fingerprint_of(self.claimed.actor, exception, text)
         if exception is not None and not isinstance(exception, ReportedFailure | JobCancelled):
             whole = without_statements("".join(traceback.format_exception(exception, limit=30)), exception)
-            trace = printable(whole[-MAX_TRACEBACK:], MAX_TRACEBACK)
+            trace = printable(redacted_text(whole)[-MAX_TRACEBACK:], MAX_TRACEBACK)
         return Ending(
             self.claimed.id,
             self.claimed.fence,
@@ -221,6 +225,7 @@ class ClaimedMessage(MessageProxy):
             outcome,
             error=error,
             traceback=trace,
+            fingerprint=fingerprint,
             **more,
         )
 
@@ -259,7 +264,9 @@ class ClaimedMessage(MessageProxy):
     def _log(self, message: str) -> None:
         self._log_lines += 1
         if self._log_lines <= MAX_LOG_LINES:
-            self.worker.writer.put(LogLine(self.claimed.id, self.claimed.attempt, printable(message, MAX_LOG_LINE)))
+            self.worker.writer.put(
+                LogLine(self.claimed.id, self.claimed.attempt, printable(redacted_text(message), MAX_LOG_LINE))
+            )
 
     def _progress(self, percent: int, message: str | None) -> None:
         text = None if message is None else printable(message, 500)

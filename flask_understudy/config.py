@@ -22,6 +22,7 @@ from .policy import QueuePolicy, policies_of
 
 logger = logging.getLogger("flask_understudy")
 
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 SHORTEST_LEASE = 0.5
 
 
@@ -65,6 +66,17 @@ def _seconds(value: Any) -> float:
     return number
 
 
+def _share(value: Any) -> float:
+    wanted = "a share above 0 and up to 1, such as 0.1"
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise ValueError(wanted) from None
+    if isinstance(value, bool) or not 0 < number <= 1:
+        raise ValueError(wanted)
+    return number
+
+
 def _lease(value: Any) -> float:
     seconds = _seconds(value)
     if seconds < SHORTEST_LEASE:
@@ -85,6 +97,35 @@ def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError("a text")
     return value
+
+
+def _path(value: Any) -> str:
+    if not isinstance(value, str) or (value and not re.fullmatch(r"(/[\w.~-]+)+", value)):
+        raise ValueError("a path such as /metrics, or nothing")
+    return value
+
+
+def _addresses(value: Any) -> tuple[str, ...]:
+    wanted = "addresses such as ops@example.com, as a list or parted by commas"
+    if not isinstance(value, str | list | tuple):
+        raise ValueError(wanted)
+    found = value.split(",") if isinstance(value, str) else value
+    addresses = tuple(str(address).strip() for address in found if str(address).strip())
+    if not all(re.fullmatch(r"[^@\s]+@[^@\s]+", address) for address in addresses):
+        raise ValueError(wanted)
+    return addresses
+
+
+def _webhook(value: Any) -> str:
+    wanted = "an https:// URL; http:// goes to this machine only, such as http://127.0.0.1:9000/alerts"
+    try:
+        url = urlsplit(_text(value))
+        host = url.hostname
+    except ValueError:
+        raise ValueError(wanted) from None
+    if value and not (host and (url.scheme == "https" or (url.scheme == "http" and host in _LOOPBACK))):
+        raise ValueError(wanted)
+    return str(value)
 
 
 def _zone(value: Any) -> str:
@@ -151,6 +192,7 @@ class Config:
     clock_lease_seconds: float = _setting(
         "UNDERSTUDY_CLOCK_LEASE_SECONDS", _seconds, 10.0, "s a clock leads without renewing"
     )
+    fair: bool = _setting("UNDERSTUDY_FAIR", _boolean, True, "whether the tenants of a queue take turns (S5)")
     runway: int = _setting("UNDERSTUDY_RUNWAY", _whole(1), 2000, "ids of one queue that the broker holds at the most")
     max_payload_bytes: int = _setting(
         "UNDERSTUDY_MAX_PAYLOAD_BYTES",
@@ -188,10 +230,43 @@ class Config:
         0,
         "completed jobs kept per queue; 0 = by age alone (N03)",
     )
+    signing_key: str = _setting(
+        "UNDERSTUDY_SIGNING_KEY", _text, "", "secret shared with machines that report to us; empty = none do"
+    )
     log_pii: bool = _setting("UNDERSTUDY_LOG_PII", _boolean, False, "log recipients and arguments as they are (C31)")
     rest_prefix: str = _setting("UNDERSTUDY_REST_PREFIX", _text, "/api/jobs", "URL prefix of the REST API")
     dashboard_prefix: str = _setting(
         "UNDERSTUDY_DASHBOARD_PREFIX", _text, "/api/jobs/dashboard", "URL prefix of the dashboard"
+    )
+    metrics_path: str = _setting(
+        "UNDERSTUDY_METRICS_PATH",
+        _path,
+        "",
+        "URL path of the metrics for Prometheus, such as /metrics; empty = none (M07)",
+    )
+    metrics_public: bool = _setting(
+        "UNDERSTUDY_METRICS_PUBLIC", _boolean, False, "whether everybody may read the metrics for Prometheus"
+    )
+    alert_depth: int = _setting(
+        "UNDERSTUDY_ALERT_DEPTH", _whole(1), 100, "waiting jobs of a queue above which an alert is raised (M08)"
+    )
+    alert_failure_rate: float = _setting(
+        "UNDERSTUDY_ALERT_FAILURE_RATE",
+        _share,
+        0.1,
+        "share of a queue's attempts in 5 minutes that may fail before an alert is raised (M09)",
+    )
+    alert_stalled_seconds: float = _setting(
+        "UNDERSTUDY_ALERT_STALLED_SECONDS",
+        _seconds,
+        30.0,
+        "s without a heartbeat of a worker with jobs before an alert is raised (M10)",
+    )
+    alert_emails: tuple[str, ...] = _setting(
+        "UNDERSTUDY_ALERT_EMAILS", _addresses, (), "addresses that are told of alerts, through Flask-Mail"
+    )
+    alert_webhook: str = _setting(
+        "UNDERSTUDY_ALERT_WEBHOOK", _webhook, "", "https:// URL that alerts are posted to as JSON; empty = none"
     )
     timezone: str = _setting("UNDERSTUDY_TIMEZONE", _zone, "UTC", "IANA zone of schedules that name none (C20)")
     queues: dict[str, QueuePolicy] = _setting(

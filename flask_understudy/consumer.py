@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from .claims import ClaimedMessage
 from .errors import TransportError
 from .isolation import MOST_ISOLATED, Isolated, can_isolate
-from .ledger import transitions
+from .ledger import limits, transitions
 from .ledger.transitions import Claimed
 from .worker import WorkerProcess
 
@@ -27,6 +27,7 @@ LEDGER_LOOK_SECONDS = 5.0
 AHEAD_SECONDS = 0.05
 MOST_AHEAD = 15
 STOPPING_PAUSE_SECONDS = 0.1
+HELD_BACK_SECONDS = 0.25
 UNKNOWN_ACTOR_MS = 72_000  # 50 hand-backs of it are an hour: a deploy's worth of patience
 
 
@@ -106,6 +107,7 @@ class LedgerConsumer(Consumer):
         self._buffer: deque[ClaimedMessage] = deque()
         self._looked = 0.0
         self._announced: list[str] = []
+        self._held_back = False
 
     def __next__(self) -> MessageProxy | None:
         """Return the next claimed job, or None when there was none for a while."""
@@ -114,7 +116,7 @@ class LedgerConsumer(Consumer):
         return self._buffer.popleft() if self._buffer else None
 
     def _fetch(self) -> None:
-        if self.worker.stopping.is_set():
+        if self.worker.stopping.is_set() or self.worker.drained.is_set():
             time.sleep(STOPPING_PAUSE_SECONDS)
             return
         places = self.capacity.acquire(BATCH, STOPPING_PAUSE_SECONDS if self._announced else self.timeout)
@@ -152,6 +154,11 @@ class LedgerConsumer(Consumer):
             return []
         suspects = self.worker.isolated < MOST_ISOLATED
         with self.worker.claiming() as connection:
+            if self.worker.limits.exist(connection):  # then the ids are no more than a sign that there may be work
+                look = limits.claim_next(connection, self.worker.id, self.queue, places, suspects=suspects)
+                self._held_back = look.held_back
+                return look.claimed
+            self._held_back = False
             if ids:
                 claimed = transitions.claim(connection, self.worker.id, ids, suspects=suspects)
                 if claimed:
@@ -164,13 +171,21 @@ class LedgerConsumer(Consumer):
             return claimed
 
     def _should_look(self) -> bool:
-        """Whether to ask the ledger though nothing was announced: right after work, then every few seconds."""
+        """Whether to ask the ledger though nothing was announced: right after work, then every few seconds.
+
+        Under limits at each look, as nobody announces that there is room again.
+        """
+        if self.worker.limits.limited:
+            return True
         if not self.worker.state.transport.is_up or self.worker.state.transport.name == "database":
             return True
         return time.monotonic() - self._looked > LEDGER_LOOK_SECONDS * random.uniform(1.0, 1.2)
 
     def _wait(self) -> None:
         poll = self.worker.config.poll_interval_ms / 1000
+        if self._held_back:  # what is announced may be just what has no room: do not be woken by it again and again
+            self.worker.stopping.wait(min(poll, self.timeout, HELD_BACK_SECONDS))
+            return
         try:
             if self.worker.state.transport.is_up:
                 self._announced = self.worker.state.transport.wait(self.queue, min(poll, self.timeout))

@@ -31,13 +31,16 @@ class Principal:
     scopes: frozenset[str] = field(default_factory=frozenset)
 
 
-_acting: ContextVar[Principal | None] = ContextVar("understudy_principal", default=None)
+_acting: ContextVar[tuple[Principal, RunningJob | None] | None] = ContextVar("understudy_principal", default=None)
 
 
 @contextmanager
 def acting_as(principal: Principal) -> Iterator[None]:
-    """Send jobs in the name of a principal for the length of the block."""
-    token = _acting.set(principal)
+    """Send jobs in the name of a principal for the length of the block, whoever asks or whichever job runs.
+
+    Jobs that run within the block, as in tests, send in their own tenants' names all the same.
+    """
+    token = _acting.set((principal, running_job()))
     try:
         yield
     finally:
@@ -45,8 +48,9 @@ def acting_as(principal: Principal) -> Iterator[None]:
 
 
 def acting() -> Principal | None:
-    """Return the principal of the innermost `acting_as`, or None."""
-    return _acting.get()
+    """Return the principal of the innermost `acting_as` of this job or, outside of jobs, of this code; or None."""
+    principal, job = _acting.get() or (None, None)
+    return principal if job is running_job() else None
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Sequence
 
-from .ledger import transitions
+from .ledger import limits
 from .ledger.transitions import Claimed, NewJob
 from .policy import time_limit_ms
 from .processing import process
@@ -56,7 +56,7 @@ class StandIn:
         try:
             worker = self._worker_of_this_process()
             with worker.claiming() as connection:
-                claimed: list[Claimed] = transitions.claim(connection, worker.id, [job_id])
+                claimed: list[Claimed] = limits.claim(connection, worker.id, [job_id])
             for claim in claimed:
                 logger.info(
                     "The broker is down: job %s (%s) runs in the web process.",

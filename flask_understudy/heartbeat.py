@@ -25,7 +25,8 @@ INSERT INTO understudy_workers (id, kind, hostname, pid, queues, threads, starte
 VALUES (:id, :kind, :hostname, :pid, <json:CAST(:queues AS text)>, :threads, <now>, <after::lease_ms>)
 ON CONFLICT (id) DO UPDATE SET lease_until = excluded.lease_until"""
 
-RENEW = "UPDATE understudy_workers SET lease_until = <after::lease_ms> WHERE id = :id RETURNING id"
+#: SQLite 3.40 says 1 for `drained_at IS NOT NULL` here whatever it is.
+RENEW = "UPDATE understudy_workers SET lease_until = <after::lease_ms> WHERE id = :id RETURNING drained_at"
 
 STOP_ASKED = """
 SELECT id FROM understudy_jobs WHERE id <any:ids> AND worker_id = :worker AND state = 'active'
@@ -126,6 +127,9 @@ class Heartbeat:
         if alive is None:
             self.worker.lease_lost()
             self.enter()
+        elif alive[0] is not None and not self.worker.drained.is_set():
+            logger.warning("Worker %s was drained: it claims nothing any more.", self.worker.id)
+            self.worker.drained.set()
         self._renewed, self._lost = began, False
 
     def check(self) -> None:

@@ -107,7 +107,7 @@ class Isolated:
     def _end(self, state: str, outcome: str, **more: Any) -> None:
         claimed = self.claimed
         ending = Ending(claimed.id, claimed.fence, state, outcome, **more)
-        due = Due(claimed.id, claimed.queue, claimed.priority, claimed.run_ms)
+        due = Due(claimed.id, claimed.queue, claimed.priority, claimed.turn_ms)
 
         def told(now: str | None) -> None:
             if now == "waiting":

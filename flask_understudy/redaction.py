@@ -15,6 +15,31 @@ SECRET = re.compile(
     re.IGNORECASE,
 )
 
+#: What is a secret whatever its name: JSON Web Tokens, private keys, keys of AWS, Stripe and Slack, bearer tokens, and
+#: passwords in URLs.
+_SECRET_VALUE = re.compile(
+    r"eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
+    r"|\bAKIA[0-9A-Z]{16}\b"
+    r"|\b[sr]k_(?:live|test)_\w{8,}"
+    r"|\bxox[abprs]-[\w-]{8,}"
+    r"|(?<=[Bb]earer )[\w.~+/=-]{8,}"
+    r"|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)",
+    re.DOTALL,
+)
+_DIGITS = re.compile(r"(?<![\w-])\d(?:[ -]?\d){12,18}(?![\w-])")
+
+
+def redacted_text(text: str) -> str:
+    """Return a text without what is a secret whatever its name, and without card numbers."""
+    return _DIGITS.sub(_without_card, _SECRET_VALUE.sub(WITHHELD, text))
+
+
+def _without_card(found: re.Match[str]) -> str:
+    digits = [int(digit) for digit in found[0] if digit.isdecimal()]
+    doubled = sum(sum(divmod(2 * digit, 10)) for digit in digits[-2::-2])
+    return WITHHELD if (doubled + sum(digits[-1::-2])) % 10 == 0 else found[0]  # Luhn's formula
+
 
 def redacted_arguments(
     actor: dramatiq.Actor[Any, Any] | None, args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -53,4 +78,4 @@ def redacted(value: Any, actors: Mapping[str, dramatiq.Actor[Any, Any]] | None =
         return shown
     if isinstance(value, list | tuple):
         return [redacted(item, actors) for item in value]
-    return value
+    return redacted_text(value) if isinstance(value, str) else value

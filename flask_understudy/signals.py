@@ -2,6 +2,8 @@
 
 A signal about a job is sent with the Flask application as sender and one keyword, `job`: a `JobNotice`. `broker_lost`
 and `broker_restored` are sent with the process's breaker as sender, the former with the keyword `error`, a text.
+`alert_raised` and `alert_cleared` are sent with the Flask application as sender and one keyword, `alert`: an
+`AlertNotice`; by the process whose clock leads, once for each.
 A failing subscriber is logged and never breaks a job.
 """
 
@@ -9,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from blinker import Namespace, Signal
@@ -23,6 +26,8 @@ job_failed = _signals.signal("job-failed")
 job_cancelled = _signals.signal("job-cancelled")
 broker_lost = _signals.signal("broker-lost")
 broker_restored = _signals.signal("broker-restored")
+alert_raised = _signals.signal("alert-raised")
+alert_cleared = _signals.signal("alert-cleared")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,33 @@ class JobNotice:
     duration_ms: int | None = None
     error: str | None = None
     will_retry: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AlertNotice:
+    """What is told about an alert when it is raised and when it is cleared.
+
+    Attributes:
+        id: The episode's id, the same in both notices.
+        rule: `depth`, `failure-rate`, `stalled`, `broker`, `growing` or `repeated-failures`.
+        subject: The queue, worker or fingerprint it is about; empty = the whole.
+        began_at: When it was first seen.
+        ended_at: When it was over; None = it was just raised.
+        value: The latest figure.
+        threshold: What the rule allows.
+        message: In words.
+        muted: Whether somebody muted it: then only the log and the signals tell it.
+    """
+
+    id: int
+    rule: str
+    subject: str
+    began_at: datetime
+    ended_at: datetime | None
+    value: float
+    threshold: float
+    message: str
+    muted: bool = False
 
 
 def emit(signal: Signal, sender: Any, **values: Any) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dramatiq
 
 from .config import Config
-from .context import Principal, RunningJob
+from .context import Principal, RunningJob, acting
 from .encoding import encode
 from .errors import ConfigError, InvalidJob, PayloadTooLarge
 from .ledger.statements import moment
@@ -31,6 +31,7 @@ COLUMNS = frozenset(
         "owner",
         "correlation_id",
         "transaction",
+        "replay_of",
     }
 )
 
@@ -67,17 +68,18 @@ def new_job(
     run_at = _time(options, "run_at", message)
     if run_at is not None and delay_ms:
         raise InvalidJob(f"{message.actor_name}: give delay or run_at, not both.")
-    args, kwargs = _payload(message, config)
+    args, kwargs = encode_payload(message.actor_name, message.args, message.kwargs, config)
+    tenant, owner = _whose(principal, parent)
     kept = {k: v for k, v in options.items() if k not in COLUMNS and k != "eta"}
     return NewJob(
         id=_word(message.message_id, "message_id", 64),
         tenant=_word(
-            options.get("tenant") or (parent.tenant if parent else principal.tenant if principal else ""),
+            options.get("tenant") or tenant,
             "tenant",
             200,
         ),
         owner=_word(
-            options.get("owner") or (parent.owner if parent else principal.subject if principal else ""),
+            options.get("owner") or owner,
             "owner",
             200,
         ),
@@ -102,7 +104,18 @@ def new_job(
         expires_at=moment(_time(options, "expires_at", message)),
         max_attempts=max_attempts(options, actor, policy, config),
         sensitive=bool(actor.options.get("sensitive")),
+        replay_of=options.get("replay_of"),
+        takes_turns=config.fair,
     )
+
+
+def _whose(principal: Principal | None, parent: RunningJob | None) -> tuple[str, str]:
+    """Return tenant and owner: of whom the code acts as, else of the job that sends, else of who makes the request."""
+    if parent is not None and (named := acting()) is not None:
+        return named.tenant, named.subject
+    if parent is not None:
+        return parent.tenant, parent.owner
+    return (principal.tenant, principal.subject) if principal is not None else ("", "")
 
 
 def max_attempts(
@@ -155,22 +168,24 @@ def _time(options: Mapping[str, Any], name: str, message: dramatiq.Message[Any])
     return value
 
 
-def _payload(message: dramatiq.Message[Any], config: Config) -> tuple[str, str]:
-    args = encode(list(message.args), f"An argument of {message.actor_name}") if message.args else "[]"
-    kwargs = encode(message.kwargs, f"An argument of {message.actor_name}") if message.kwargs else "{}"
-    size = len(args.encode()) + len(kwargs.encode())
+def encode_payload(actor_name: str, args: Sequence[Any], kwargs: Mapping[str, Any], config: Config) -> tuple[str, str]:
+    """Return arguments as the ledger stores them.
+
+    Raises:
+        InvalidJob: An argument is no JSON.
+        PayloadTooLarge: They are larger than accepted.
+    """
+    encoded_args = encode(list(args), f"An argument of {actor_name}") if args else "[]"
+    encoded_kwargs = encode(dict(kwargs), f"An argument of {actor_name}") if kwargs else "{}"
+    size = len(encoded_args.encode()) + len(encoded_kwargs.encode())
     if size > config.max_payload_bytes:
         raise PayloadTooLarge(
-            f"The arguments of {message.actor_name} take {size} bytes; {config.max_payload_bytes} are accepted. "
+            f"The arguments of {actor_name} take {size} bytes; {config.max_payload_bytes} are accepted. "
             "Store the data and send its id."
         )
     if size > config.warn_payload_bytes:
-        logger.warning(
-            "The arguments of %s take %d bytes; send references instead of data.",
-            message.actor_name,
-            size,
-        )
-    return args, kwargs
+        logger.warning("The arguments of %s take %d bytes; send references instead of data.", actor_name, size)
+    return encoded_args, encoded_kwargs
 
 
 def _priority(options: Mapping[str, Any], actor: dramatiq.Actor[Any, Any], policy: QueuePolicy) -> int:

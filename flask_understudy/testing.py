@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -20,9 +21,9 @@ from sqlalchemy.orm import Session
 
 from .broker import explained
 from .claims import ClaimedMessage
-from .clock.announce import expire, promote
+from .clock.announce import expire, promote, unpark
 from .errors import JobConflict, JobNotFound, UnderstudyError
-from .ledger import TERMINAL, Database, Job, Queue, queries, transitions
+from .ledger import TERMINAL, Database, Job, Queue, limits, queries, transitions
 from .ledger.transitions import Claimed, Due
 from .ledger.writer import Finish, LogLine, Progress, Writer
 from .operations.transaction import joined_session
@@ -81,7 +82,7 @@ class TestWorker:
         with self.state.database.transaction() as connection:
             transitions.hasten(connection, ids=[id])
         with self.state.database.claims() as connection:
-            claimed = transitions.claim(connection, worker.id, [id])
+            claimed = limits.claim(connection, worker.id, [id])
         if not claimed:
             raise self._refusal(id)
         self._run(claimed[0], raise_errors)
@@ -225,6 +226,7 @@ class TestWorker:
     def _next(self, worker: _Process, queue: str | None, include_delayed: bool) -> Claimed | None:
         expire(self.state)
         promote(self.state)
+        unpark(self.state)
         with self.state.database.transaction() as connection:
             if include_delayed:
                 transitions.hasten(connection, queue=queue)
@@ -232,7 +234,7 @@ class TestWorker:
             queues = [queue] if queue is not None else list(connection.scalars(found))
         for name in queues:
             with self.state.database.claims() as connection:
-                claimed = transitions.claim_next(connection, worker.id, name, 1)
+                claimed = limits.claim_next(connection, worker.id, name, 1).claimed
             if claimed:
                 return claimed[0]
         return None
@@ -261,7 +263,12 @@ class TestWorker:
             queue = session.get(Queue, job.queue)
         if queue is not None and queue.paused_at is not None:
             return JobConflict(f"Job {id} waits in the queue {job.queue!r}, which is paused.")
-        return JobConflict(f"Job {id} expired at {job.expires_at} and never runs.")
+        if job.expires_at is not None and job.expires_at <= datetime.now(UTC):
+            return JobConflict(f"Job {id} expired at {job.expires_at} and never runs.")
+        return JobConflict(
+            f"Job {id} waits: its tenant {job.tenant!r} is paused, or that or its queue {job.queue!r} runs as many "
+            "jobs as it may."
+        )
 
 
 class UncommittedWrites(UnderstudyError):

@@ -28,6 +28,7 @@ from .errors import LeaseLost, TransportError
 from .heartbeat import Heartbeat
 from .interrupts import Interrupts
 from .ledger import Job, transitions
+from .ledger.limits import Knowledge
 from .ledger.statements import run
 from .ledger.transitions import Claimed, Due, Ending, Stray
 from .ledger.writer import Finish, Writer
@@ -68,6 +69,8 @@ class WorkerProcess:
         self.writer = Writer(state.database, self.id, self.announce)
         self.heartbeat = Heartbeat(state.database, self, state.config.lease_seconds)
         self.stopping = threading.Event()
+        self.drained = threading.Event()
+        self.limits = Knowledge()
         self.isolated = 0
         self.isolation = threading.BoundedSemaphore(2)
         self._held: dict[str, ClaimedMessage] = {}
@@ -135,7 +138,7 @@ class WorkerProcess:
             ending = Ending(stray.id, stray.fence, "waiting", "handed_back", charged=0)
             self.writer.put(Finish(stray.id, stray.fence, ending=ending))
         self.writer.flush(HAND_BACK_SECONDS)
-        self.announce([Due(stray.id, stray.queue, stray.priority, stray.run_ms) for stray in unknown])
+        self.announce([Due(stray.id, stray.queue, stray.priority, stray.turn_ms) for stray in unknown])
         return len(unknown)
 
     def _unknown(self) -> list[Stray]:
@@ -172,7 +175,7 @@ class WorkerProcess:
             message.release()
             ending = Ending(message.claimed.id, message.claimed.fence, "waiting", "handed_back", charged=0)
             self.writer.put(Finish(message.claimed.id, message.claimed.fence, ending=ending))
-        self.announce([Due(m.claimed.id, m.claimed.queue, m.claimed.priority, m.claimed.run_ms) for m in messages])
+        self.announce([Due(m.claimed.id, m.claimed.queue, m.claimed.priority, m.claimed.turn_ms) for m in messages])
 
     def stop_soon(self, leave: Callable[[], None]) -> None:
         """Claim nothing any more; interrupt and hand back what still runs when the time to stop is over (G11).

@@ -16,15 +16,19 @@ from sqlalchemy.exc import SQLAlchemyError
 from ..errors import TransportError
 from ..state import State
 from ..worker import WorkerProcess
+from .alerts import Alerts
 from .announce import announce
+from .bulks import bulks
 from .lease import ClockLease
-from .prune import prune
+from .prune import forget, prune
 from .rescue import rescue
 from .schedules import declare, fire
+from .tallies import fold
 
 logger = logging.getLogger("flask_understudy")
 
 PRUNE_SECONDS = 60.0
+ALERT_SECONDS = 10.0
 
 
 class Clock:
@@ -39,6 +43,7 @@ class Clock:
         self.state = state
         self.worker = worker
         self.lease = ClockLease(state.database, worker.id, state.config.clock_lease_seconds)
+        self.alerts = Alerts(state)
         self._healthy_since: float | None = None
         self._declared = False
         self._scheduler = BackgroundScheduler(
@@ -52,7 +57,10 @@ class Clock:
         turns: list[tuple[Callable[[], object], float]] = [
             (self.announce, seconds),
             (self.rescue, seconds),
+            (self.fold, seconds),
             (self.prune, PRUNE_SECONDS),
+            (self.bulks, seconds),
+            (self.alert, ALERT_SECONDS),
         ]
         if self.state.config.scheduler_enabled:
             turns.append((self.fire, min(seconds, self.state.config.scheduler_poll_ms / 1000)))
@@ -70,6 +78,7 @@ class Clock:
         """Take no more turns and let somebody else lead."""
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
+        self.alerts.stop()
         try:
             self.lease.release()
         except SQLAlchemyError as problem:
@@ -82,7 +91,8 @@ class Clock:
     def rescue(self) -> None:
         """T7: see `clock.rescue`; leases that merely ran out count once live workers have had time to renew theirs."""
         healthy = time.monotonic() - self._healthy_since if self._healthy_since is not None else 0.0
-        rescue(self.state, reported_only=healthy < self.state.config.rescue_grace_seconds)
+        grace = self.state.config.rescue_grace_seconds
+        rescue(self.state, reported_only=healthy < grace, silent=self.alerts.rules.note_silent)
 
     def fire(self) -> None:
         """Fire what is due: see `clock.schedules`."""
@@ -91,9 +101,22 @@ class Clock:
             self._declared = True
         fire(self.state)
 
+    def fold(self) -> None:
+        """See `clock.tallies`."""
+        fold(self.state)
+
+    def alert(self) -> None:
+        """Evaluate the rules of alerts: see `clock.alerts`."""
+        self.alerts.evaluate()
+
     def prune(self) -> None:
         """T12: see `clock.prune`."""
         prune(self.state)
+        forget(self.state)
+
+    def bulks(self) -> None:
+        """Step through bulks: see `clock.bulks`."""
+        bulks(self.state)
 
     def _turn(self, turn: Callable[[], object]) -> None:
         try:
@@ -111,4 +134,4 @@ class Clock:
             logger.exception("The clock's turn %s failed.", turn.__name__)
 
 
-__all__ = ["Clock", "ClockLease", "announce", "declare", "fire", "prune", "rescue"]
+__all__ = ["Alerts", "Clock", "ClockLease", "announce", "declare", "fire", "fold", "prune", "rescue"]

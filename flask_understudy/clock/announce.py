@@ -7,7 +7,7 @@ import logging
 
 from .. import signals
 from ..errors import TransportError
-from ..ledger import transitions
+from ..ledger import limits, transitions
 from ..ledger.statements import run
 from ..ledger.transitions import Due
 from ..signals import JobNotice
@@ -19,13 +19,13 @@ BATCH = 1000
 
 WAITING = """
 SELECT r.name, (SELECT count(*) FROM (SELECT 1 FROM understudy_jobs AS j
-    WHERE j.queue = r.name AND j.state = 'waiting' LIMIT :runway) AS first)
+    WHERE j.queue = r.name AND j.state = 'waiting' AND NOT j.parked LIMIT :runway) AS first)
 FROM <rows:name text>
 WHERE NOT EXISTS (SELECT 1 FROM understudy_queues AS q WHERE q.name = r.name AND q.paused_at IS NOT NULL)"""
 
 FIRST = """
-SELECT id, queue, priority, <ms:run_at> FROM understudy_jobs
-WHERE queue = :queue AND state = 'waiting' ORDER BY <in order> LIMIT :n"""
+SELECT id, queue, priority, <ms:coalesce(turn_at, run_at)> FROM understudy_jobs
+WHERE queue = :queue AND state = 'waiting' AND NOT parked ORDER BY <in order> LIMIT :n"""
 
 
 def announce(state: State) -> None:
@@ -36,6 +36,7 @@ def announce(state: State) -> None:
     """
     expire(state)
     promote(state)
+    unpark(state)
     if state.transport.name != "database" and state.transport.is_up:
         refill(state)
 
@@ -45,7 +46,7 @@ def promote(state: State) -> int:
     total = 0
     while True:
         with state.database.transaction() as connection:
-            due = transitions.promote(connection, BATCH)
+            due = transitions.promote(connection, BATCH, fair=state.config.fair)
         total += len(due)
         if due:
             try:
@@ -54,6 +55,22 @@ def promote(state: State) -> int:
                 logger.debug("Not announced: %s", problem)
         if len(due) < BATCH:
             return total
+
+
+def unpark(state: State) -> int:
+    """Put jobs back into the order whose tenants are not limited any more; return how many."""
+    with state.database.statement() as connection:
+        if not limits.any_parked(connection):
+            return 0
+    total = 0
+    for queue in sorted(state.broker.get_declared_queues()):
+        while True:
+            with state.database.transaction() as connection:
+                n = limits.unpark(connection, queue, BATCH)
+            total += n
+            if n < BATCH:
+                break
+    return total
 
 
 def expire(state: State) -> int:

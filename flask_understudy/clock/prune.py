@@ -5,11 +5,19 @@ from __future__ import annotations
 from datetime import timedelta
 
 from ..ledger import transitions
+from ..ledger.statements import run
 from ..policy import QueuePolicy
 from ..state import State
 
 BATCH = 1000
 _DEFAULT = QueuePolicy()
+
+#: What else grows with use, and how long it is kept.
+_FORGET = (
+    ("DELETE FROM understudy_idempotency_keys WHERE at < <after::age_ms>", timedelta(hours=24)),
+    ("DELETE FROM understudy_bulks WHERE finished_at < <after::age_ms>", timedelta(days=30)),
+    ("DELETE FROM understudy_audit WHERE at < <after::age_ms>", timedelta(days=366)),
+)
 
 
 def prune(state: State) -> int:
@@ -29,6 +37,13 @@ def prune(state: State) -> int:
         for queue in {*state.broker.get_declared_queues(), *named}:
             removed += _beyond(state, queue, state.config.max_history)
     return removed
+
+
+def forget(state: State) -> None:
+    """Delete keys of requests after a day, bulks a month after their end, and lines of the audit after a year."""
+    for statement, age in _FORGET:
+        with state.database.transaction() as connection:
+            run(connection, statement, age_ms=-int(age.total_seconds() * 1000))
 
 
 def _older(state: State, queues: list[str], states: list[str], age: timedelta, others: bool = False) -> int:

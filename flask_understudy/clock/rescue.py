@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 
 from .. import signals
 from ..errors import TransportError
@@ -30,12 +31,13 @@ DELETE FROM understudy_workers WHERE id = :id AND lease_until < <now>
     AND NOT EXISTS (SELECT 1 FROM understudy_jobs AS j WHERE j.state = 'active' AND j.worker_id = :id)"""
 
 
-def rescue(state: State, *, reported_only: bool = False) -> int:
+def rescue(state: State, *, reported_only: bool = False, silent: Callable[[str, int], None] | None = None) -> int:
     """Take back the jobs of every worker whose lease ran out; return how many jobs.
 
     Args:
         state: The application's side of the library.
         reported_only: Only of workers whose sibling saw them die; those are dead for certain.
+        silent: Told of each worker that merely fell silent, with the number of its jobs.
     """
     with state.database.statement() as connection:
         run(connection, ORPHANS)
@@ -43,7 +45,13 @@ def rescue(state: State, *, reported_only: bool = False) -> int:
             (id, json.loads(suspects) if isinstance(suspects, str) else suspects)
             for id, suspects in run(connection, DEAD, any_dead=not reported_only)
         ]
-    return sum(_rescue_from(state, worker, suspects) for worker, suspects in dead)
+    total = 0
+    for worker, suspects in dead:
+        n = _rescue_from(state, worker, suspects)
+        if n and suspects is None and silent is not None:
+            silent(worker, n)
+        total += n
+    return total
 
 
 def _rescue_from(state: State, worker: str, suspects: list[str] | None) -> int:

@@ -48,6 +48,8 @@ class Job(Base):
         correlation_id: Shared by all jobs that one request led to.
         parent_id: The job that sent this one.
         run_at: Not before this time.
+        turn_at: Its place among the waiting jobs of its priority, where that is not `run_at`; see `ledger.turns`.
+        parked: Whether it was taken out of the order, as its tenant is paused or at its limit; see `ledger.limits`.
         expires_at: Not after this time; then the job fails as expired.
         created_at: When it was accepted.
         started_at: When its latest attempt was claimed.
@@ -64,6 +66,9 @@ class Job(Base):
         error: Type and message of the latest error.
         reason: Why it failed: `error`, `exhausted`, `expired`, `poison`, `hand_backs`; or why it was cancelled.
         cancel_requested_at: When a running job was asked to stop.
+        sensitive: Whether all its arguments and its result are withheld.
+        fingerprint: Shared by the jobs that failed alike; of the latest error.
+        replay_of: The job that this one repeats.
     """
 
     __tablename__ = "understudy_jobs"
@@ -84,6 +89,8 @@ class Job(Base):
     correlation_id: Mapped[str | None] = mapped_column(Text)
     parent_id: Mapped[str | None] = mapped_column(Text)
     run_at: Mapped[datetime] = mapped_column(Moment)
+    turn_at: Mapped[datetime | None] = mapped_column(Moment)
+    parked: Mapped[bool] = mapped_column(server_default=text("false"))
     expires_at: Mapped[datetime | None] = mapped_column(Moment)
     created_at: Mapped[datetime] = mapped_column(Moment)
     started_at: Mapped[datetime | None] = mapped_column(Moment)
@@ -101,12 +108,48 @@ class Job(Base):
     reason: Mapped[str | None] = mapped_column(Text)
     cancel_requested_at: Mapped[datetime | None] = mapped_column(Moment)
     sensitive: Mapped[bool] = mapped_column(server_default=text("false"))
+    fingerprint: Mapped[str | None] = mapped_column(Text)
+    replay_of: Mapped[str | None] = mapped_column(Text)
 
     __table_args__ = (
-        Index("ix_understudy_jobs_next", "queue", "priority", "run_at", **_where("state = 'waiting'")),
+        Index(
+            "ix_understudy_jobs_next",
+            "queue",
+            "priority",
+            text("coalesce(turn_at, run_at)"),
+            **_where("state = 'waiting' AND NOT parked"),
+        ),
+        Index(
+            "ix_understudy_jobs_parked",
+            "queue",
+            "tenant",
+            "priority",
+            text("coalesce(turn_at, run_at)"),
+            **_where("state = 'waiting' AND parked"),
+        ),
+        Index(
+            "ix_understudy_jobs_turns",
+            "queue",
+            "tenant",
+            "priority",
+            "turn_at",
+            **_where("state = 'waiting' AND tenant <> ''"),
+        ),
         Index("ix_understudy_jobs_due", "run_at", **_where("state = 'delayed'")),
         Index("ix_understudy_jobs_held", "worker_id", **_where("state = 'active'")),
         Index("ix_understudy_jobs_ended", "finished_at", **_where("finished_at IS NOT NULL")),
+        Index(
+            "ix_understudy_jobs_ended_by",
+            "tenant",
+            "queue",
+            "state",
+            "finished_at",
+            "id",
+            **_where("finished_at IS NOT NULL"),
+        ),
+        Index("ix_understudy_jobs_created", "tenant", "created_at", "id"),
+        Index("ix_understudy_jobs_failures", "tenant", "fingerprint", "finished_at", **_where("state = 'failed'")),
+        Index("ix_understudy_jobs_failed", "finished_at", "fingerprint", **_where("state = 'failed'")),
         Index(
             "ix_understudy_jobs_expiring",
             "expires_at",

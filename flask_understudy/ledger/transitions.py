@@ -1,20 +1,23 @@
 """The only writer of `Job.state`: each legal move (T1 to T12 of docs/job-states.md) is one guarded statement.
 
 Every guard stands in the statement itself and every time is the database's, so two processes that disagree about the
-world cannot both win. Functions take a connection and leave the transaction to the caller.
+world cannot both win. Functions take a connection and leave the transaction to the caller. Those that end jobs, or undo
+that, tally it in the same transaction (`ledger.tallies`).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import Connection
 
-from . import moves
+from . import moves, turns
+from .job import CANCELLED, COMPLETED, FAILED, TERMINAL
 from .statements import run
+from .tallies import Tallies
 
 MAX_HAND_BACKS = 50
 MAX_CRASHES = 3
@@ -31,6 +34,8 @@ class NewJob:
         tags: Encoded labels, a JSON array, or None.
         run_at: UTC text of `statements.moment`, or None = `delay_ms` from now.
         delay_ms: ms from the database's now.
+        replay_of: The job that it repeats.
+        takes_turns: Whether it lets other tenants' jobs go between its own tenant's; see `turns`.
     """
 
     id: str
@@ -53,6 +58,11 @@ class NewJob:
     expires_at: str | None = None
     max_attempts: int | None = None
     sensitive: bool = False
+    replay_of: str | None = None
+    takes_turns: bool = False
+
+
+_ROW = tuple(name for name in NewJob.__slots__ if name != "takes_turns")
 
 
 @dataclass(slots=True)
@@ -77,17 +87,18 @@ class Claimed:
     hand_backs: int
     sensitive: bool
     run_ms: int
+    turn_ms: int
     sequence: int
 
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A waiting job as a transport needs it: id, queue and place in the order."""
+    """A waiting job as a transport needs it: id, queue and place in the order, which is priority and turn."""
 
     id: str
     queue: str
     priority: int
-    run_ms: int
+    turn_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +109,7 @@ class Stray:
     fence: int
     queue: str
     priority: int
-    run_ms: int
+    turn_ms: int
 
 
 @dataclass(slots=True)
@@ -111,6 +122,7 @@ class Ending:
         charged: 1, or 0 for a hand-back.
         outcome: What the attempt's record says.
         crashes: 1 when the process of the job died.
+        fingerprint: Shared by errors of the same kind.
     """
 
     id: str
@@ -124,20 +136,24 @@ class Ending:
     reason: str | None = None
     result: str | None = None
     crashes: int = 0
+    fingerprint: str | None = None
 
 
 def insert(connection: Connection, jobs: Sequence[NewJob]) -> dict[str, int]:
-    """T1: store jobs; return when each is due (ms since 1970) by id. A missing id met a live twin or itself."""
-    rows = [dict(zip(NewJob.__slots__, _values(job), strict=True)) for job in jobs]
-    return {row[0]: row[1] for row in run(connection, moves.INSERT, rows=json.dumps(rows))}
-
-
-def _values(job: NewJob) -> Iterable[Any]:
-    return (getattr(job, name) for name in NewJob.__slots__)
+    """T1: store jobs; return each one's turn (ms since 1970) by id. A missing id met a live twin or itself."""
+    rows = [{name: getattr(job, name) for name in _ROW} for job in jobs]
+    statement = moves.INSERT
+    taken: dict[tuple[str, str, int], int] = {}
+    for job, row in zip(jobs, rows, strict=True):
+        if job.takes_turns and job.tenant and job.state == "waiting":
+            sharer = (job.queue, job.tenant, job.priority)
+            row["nth"] = taken[sharer] = taken.get(sharer, 0) + 1
+            statement = moves.INSERT_IN_TURN
+    return {row[0]: row[1] for row in run(connection, statement, rows=json.dumps(rows))}
 
 
 def claim(connection: Connection, worker: str, ids: Sequence[str], *, suspects: bool = True) -> list[Claimed]:
-    """T4: claim those of the announced jobs that may run now.
+    """T4: claim those of the announced jobs that may run now, but for those that a limit concerns: see `limits`.
 
     Args:
         connection: One on which the statement commits by itself, or a transaction.
@@ -149,8 +165,39 @@ def claim(connection: Connection, worker: str, ids: Sequence[str], *, suspects: 
 
 
 def claim_next(connection: Connection, worker: str, queue: str, n: int, *, suspects: bool = True) -> list[Claimed]:
-    """T4: claim the next `n` waiting jobs of a queue, by priority, then by time; otherwise like `claim`."""
+    """T4: claim the next `n` waiting jobs of a queue, by priority, then by turn; otherwise like `claim`."""
     return _claimed(run(connection, moves.CLAIM_NEXT, worker=worker, queue=queue, n=n, suspects=suspects))
+
+
+def claim_within(
+    connection: Connection,
+    worker: str,
+    ids: Sequence[str],
+    queues: Sequence[str],
+    tenants: Sequence[str],
+    *,
+    suspects: bool = True,
+) -> list[Claimed]:
+    """T4: claim jobs that `limits` found room for; otherwise like `claim`.
+
+    Args:
+        connection: In the transaction that holds the locks of those limits.
+        worker: The claimer.
+        ids: The jobs.
+        queues: The limited queues among theirs that have room for them.
+        tenants: The limited tenants among theirs that have room for them.
+        suspects: Whether jobs are wanted that ended a process before.
+    """
+    found = run(
+        connection,
+        moves.CLAIM_WITHIN,
+        worker=worker,
+        ids=list(ids),
+        queues=list(queues),
+        tenants=list(tenants),
+        suspects=suspects,
+    )
+    return _claimed(found)
 
 
 def _claimed(result: Any) -> list[Claimed]:
@@ -161,7 +208,7 @@ def _claimed(result: Any) -> list[Claimed]:
         Claimed(id, queue, actor, _loads(args), _loads(kwargs), _loads(options), *rest)
         for id, queue, actor, args, kwargs, options, *rest in rows
     ]
-    claimed.sort(key=lambda job: (job.priority, job.run_ms, job.sequence))
+    claimed.sort(key=lambda job: (job.priority, job.turn_ms, job.sequence))
     return claimed
 
 
@@ -170,26 +217,84 @@ def _loads(text: str) -> Any:
     return [] if text == "[]" else {} if text == "{}" else json.loads(text)
 
 
-def complete(connection: Connection, worker: str, ends: Sequence[tuple[str, int, str | None]]) -> set[str]:
-    """T5: record results, given as (id, fence, encoded result); return the ids whose claim still held."""
+def complete(
+    connection: Connection,
+    worker: str,
+    ends: Sequence[tuple[str, int, str | None]],
+    tallies: Tallies | None = None,
+) -> set[str]:
+    """T5: record results, given as (id, fence, encoded result); return the ids whose claim still held.
+
+    Args:
+        connection: In a transaction.
+        worker: Who held them.
+        ends: What they returned.
+        tallies: Where to tally them, for a caller that writes several moves' tallies together.
+    """
     rows = [{"id": id, "fence": fence, "result": result} for id, fence, result in ends]
-    return {
-        row[0]
-        for row in run(connection, moves.COMPLETE, worker=worker, ids=[end[0] for end in ends], rows=json.dumps(rows))
-    }
+    result = run(connection, moves.COMPLETE, worker=worker, ids=[end[0] for end in ends], rows=json.dumps(rows))
+    done = result.cursor.fetchall()
+    result.close()
+    own = Tallies() if tallies is None else tallies
+    for _, tenant, queue, actor, busy, waited in done:
+        own.add(tenant, queue, actor, COMPLETED, busy, waited)
+    if tallies is None:
+        own.write(connection)
+    return {row[0] for row in done}
 
 
-def end(connection: Connection, worker: str, endings: Sequence[Ending]) -> dict[str, str]:
-    """T5, T6: record attempts that did not complete; return the new state of each whose claim still held."""
+def end(
+    connection: Connection, worker: str, endings: Sequence[Ending], tallies: Tallies | None = None
+) -> dict[str, str]:
+    """T5, T6: record attempts that did not complete; return the new state of each whose claim still held.
+
+    Args:
+        connection: In a transaction.
+        worker: Who held them.
+        endings: How they ended.
+        tallies: As for `complete`.
+    """
     rows = json.dumps([asdict(ending) for ending in endings])
     ids = [ending.id for ending in endings]
+    charged = {ending.id for ending in endings if ending.charged}
     run(connection, moves.RECORD_ATTEMPTS, worker=worker, ids=ids, rows=rows)
-    return {row[0]: row[1] for row in run(connection, moves.END, worker=worker, ids=ids, rows=rows)}
+    waits = {row[0]: row[1] for row in run(connection, moves.WAITED, ids=ids)}
+    own = Tallies() if tallies is None else tallies
+    states: dict[str, str] = {}
+    for id, state, tenant, queue, actor, busy in run(connection, moves.END, worker=worker, ids=ids, rows=rows):
+        states[id] = state
+        if state in TERMINAL or id in charged:
+            own.add(tenant, queue, actor, _outcome(state), busy, waits.get(id))
+    if tallies is None:
+        own.write(connection)
+    return states
 
 
-def promote(connection: Connection, n: int = 1000) -> list[Due]:
-    """T2: make delayed jobs whose time has come waiting."""
-    return [Due(*row) for row in run(connection, moves.PROMOTE, n=n)]
+def _outcome(state: str) -> str:
+    """Return what a tally calls the end of an attempt that left its job in a state."""
+    return state if state in TERMINAL else "retried"
+
+
+def _tally(connection: Connection, outcome: str, rows: Iterable[tuple[str, str, str]]) -> int:
+    """Tally jobs that ended without an attempt, given as (tenant, queue, actor); return how many."""
+    tallies, ended = Tallies(), list(rows)
+    for tenant, queue, actor in ended:
+        tallies.add(tenant, queue, actor, outcome, 0, 0)
+    tallies.write(connection)
+    return len(ended)
+
+
+def promote(connection: Connection, n: int = 1000, *, fair: bool = True) -> list[Due]:
+    """T2: make delayed jobs whose time has come waiting; with `fair` tenants take turns."""
+    return _due(connection, run(connection, moves.PROMOTE, n=n), fair)
+
+
+def _due(connection: Connection, rows: Iterable[Any], fair: bool) -> list[Due]:
+    """Return jobs that have just come to wait, given as (id, queue, priority, due in ms, tenant), in their turn."""
+    found = list(rows)
+    of_tenants = [row[0] for row in found if row[4]] if fair else []
+    placed = turns.place(connection, of_tenants) if of_tenants else {}
+    return [Due(id, queue, priority, placed.get(id, due)) for id, queue, priority, due, _ in found]
 
 
 def hasten(connection: Connection, *, ids: Sequence[str] | None = None, queue: str | None = None) -> None:
@@ -209,25 +314,98 @@ def strays(connection: Connection, worker: str, age_ms: int) -> list[Stray]:
     return [Stray(*row) for row in run(connection, moves.STRAYS, worker=worker, age_ms=-age_ms)]
 
 
-def cancel(connection: Connection, id: str, reason: str) -> bool:
-    """T9: cancel a job that is not active; tell whether it was."""
-    return run(connection, moves.CANCEL, id=id, reason=reason).first() is not None
+def cancel(connection: Connection, ids: Sequence[str], reason: str) -> set[str]:
+    """T9: cancel those of the jobs that wait, now or later; return their ids."""
+    cancelled = list(run(connection, moves.CANCEL, ids=list(ids), reason=reason))
+    _tally(connection, CANCELLED, (row[1:] for row in cancelled))
+    return {row[0] for row in cancelled}
 
 
-def request_cancel(connection: Connection, id: str) -> bool:
-    """T9: ask the holder of an active job to stop; tell whether there is one."""
-    return run(connection, moves.REQUEST_CANCEL, id=id).first() is not None
+def drain(connection: Connection, queue: str, states: Sequence[str], *, tenant: str | None, n: int) -> int:
+    """T9: cancel up to `n` jobs of a queue that are waiting or delayed, of a tenant or all; return how many."""
+    rows = run(
+        connection,
+        moves.DRAIN,
+        queue=queue,
+        states=list(states),
+        any_tenant=tenant is None,
+        tenant=tenant or "",
+        n=n,
+    )
+    return _tally(connection, CANCELLED, rows)
+
+
+def request_cancel(connection: Connection, ids: Sequence[str]) -> set[str]:
+    """T9: ask the holders of those of the jobs that run to stop; return their ids."""
+    return {row[0] for row in run(connection, moves.REQUEST_CANCEL, ids=list(ids))}
 
 
 def expire(connection: Connection, n: int = 1000) -> list[Any]:
     """T10: fail jobs whose time to run is over; return (id, queue, actor, tenant, attempt)."""
-    return list(run(connection, moves.EXPIRE, n=n))
+    expired = list(run(connection, moves.EXPIRE, n=n))
+    _tally(connection, FAILED, ((tenant, queue, actor) for _, queue, actor, tenant, _ in expired))
+    return expired
 
 
-def reopen(connection: Connection, id: str, attempts: int) -> Due | None:
-    """T11: make a failed or cancelled job waiting again, with that many more attempts."""
-    row = run(connection, moves.REOPEN, id=id, attempts=attempts).first()
-    return Due(*row) if row else None
+def reopen(connection: Connection, attempts: Mapping[str, int], *, fair: bool = True) -> list[Due]:
+    """T11: make failed and cancelled jobs waiting again; return those that are.
+
+    Args:
+        connection: In a transaction.
+        attempts: How many more attempts each job gets, by id.
+        fair: Whether tenants take turns.
+
+    Raises:
+        IntegrityError: Two of the jobs have the same dedup key.
+    """
+    rows = [{"id": id, "attempts": n} for id, n in attempts.items()]
+    tallies, found = Tallies(), []
+    for state in (FAILED, CANCELLED):
+        for row in run(connection, moves.REOPEN, ids=list(attempts), rows=json.dumps(rows), state=state):
+            tallies.take_back(row[4], row[1], state)
+            found.append(row)
+    tallies.write(connection)
+    return _due(connection, found, fair)
+
+
+def hasten_one(connection: Connection, id: str, *, fair: bool = True) -> Due | None:
+    """T2 before its time: make a delayed job due now."""
+    return next(iter(_due(connection, run(connection, moves.HASTEN_ONE, id=id), fair)), None)
+
+
+def amend(
+    connection: Connection,
+    id: str,
+    *,
+    priority: int | None = None,
+    queue: str | None = None,
+    run_at: str | None = None,
+    args: str | None = None,
+    kwargs: str | None = None,
+    fair: bool = True,
+) -> Due | None:
+    """Change a job that is waiting or delayed, but for what is None; return it, or None when it is neither.
+
+    Where it gets another place in the order, it takes a new turn there.
+    """
+    moved = priority is not None or queue is not None or run_at is not None
+    found = run(
+        connection,
+        moves.AMEND,
+        id=id,
+        priority=priority,
+        queue=queue,
+        run_at=run_at,
+        args=args,
+        kwargs=kwargs,
+        moved=moved,
+    )
+    return next(iter(_due(connection, found, fair and moved)), None)
+
+
+def delete(connection: Connection, ids: Sequence[str]) -> int:
+    """T12: delete those of the jobs that have ended; return how many."""
+    return _forget(connection, run(connection, moves.DELETE, ids=list(ids)))
 
 
 def rescue(connection: Connection, worker: str, blamed: Sequence[str] | None, error: str) -> list[Any]:
@@ -240,7 +418,7 @@ def rescue(connection: Connection, worker: str, blamed: Sequence[str] | None, er
         error: What the blamed jobs' attempts record.
 
     Returns:
-        Rows of (id, state, queue, priority, due in ms, actor, tenant, attempt, reason).
+        Rows of (id, state, queue, priority, turn in ms, actor, tenant, attempt, reason).
     """
     held = [row[0] for row in run(connection, moves.HOLD_DEAD, worker=worker)]
     if not held:
@@ -253,7 +431,13 @@ def rescue(connection: Connection, worker: str, blamed: Sequence[str] | None, er
         "error": error,
     }
     run(connection, moves.RECORD_CRASHES, **known)
-    return list(run(connection, moves.RESCUE, max_crashes=MAX_CRASHES, **known))
+    rows = list(run(connection, moves.RESCUE, max_crashes=MAX_CRASHES, **known))
+    tallies = Tallies()
+    for id, state, queue, _, _, actor, tenant, *_, busy, waited in rows:
+        if state in TERMINAL or blamed is None or id in blamed:
+            tallies.add(tenant, queue, actor, _outcome(state), busy, waited)
+    tallies.write(connection)
+    return [row[:9] for row in rows]
 
 
 def prune(
@@ -263,6 +447,7 @@ def prune(
     age_ms: int,
     *,
     others: bool = False,
+    tenant: str | None = None,
     n: int = 1000,
 ) -> int:
     """T12: delete up to `n` jobs that became terminal more than `age_ms` ago; return how many.
@@ -273,6 +458,7 @@ def prune(
         states: Terminal states.
         age_ms: How old, in ms since the end.
         others: Mean every queue that is not named.
+        tenant: Whose jobs; None = every tenant's.
         n: At the most so many.
     """
     rows = run(
@@ -282,6 +468,8 @@ def prune(
         states=list(states),
         age_ms=-age_ms,
         others=others,
+        any_tenant=tenant is None,
+        tenant=tenant or "",
         n=n,
     )
     return _forget(connection, rows)
@@ -293,7 +481,11 @@ def trim(connection: Connection, queue: str, keep: int, n: int = 1000) -> int:
 
 
 def _forget(connection: Connection, rows: Iterable[Any]) -> int:
-    ids = [row[0] for row in rows]
+    ids, tallies = [], Tallies()
+    for id, tenant, queue, state in rows:
+        ids.append(id)
+        tallies.take_back(tenant, queue, state)
+    tallies.write(connection)
     if ids:
         forget(connection, ids)
     return len(ids)
@@ -305,6 +497,7 @@ def forget(connection: Connection, ids: Sequence[str]) -> None:
     run(connection, moves.PRUNE_EVENTS, ids=list(ids))
 
 
-def record_event(connection: Connection, id: str, kind: str, message: str, attempt: int = 0) -> None:
-    """Add a line to a job's timeline; nothing happens when the job is gone."""
-    run(connection, moves.RECORD_EVENT, id=id, kind=kind, message=message, attempt=attempt)
+def record_event(connection: Connection, id: str | Sequence[str], kind: str, message: str, attempt: int = 0) -> None:
+    """Add a line to the timeline of a job or of several; those that are gone are passed over."""
+    ids = [id] if isinstance(id, str) else list(id)
+    run(connection, moves.RECORD_EVENT, ids=ids, kind=kind, message=message, attempt=attempt)

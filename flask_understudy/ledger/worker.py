@@ -23,6 +23,7 @@ class Worker(Base):
         started_at: When it booted.
         lease_until: It is taken for dead after this, and its jobs are rescued.
         stopping: Whether it is shutting down.
+        drained_at: Since when it is to claim nothing any more; what it runs goes on.
         suspects: When it is known to have died: ids of the jobs that were running; None = unknown.
     """
 
@@ -37,6 +38,7 @@ class Worker(Base):
     started_at: Mapped[datetime] = mapped_column(Moment)
     lease_until: Mapped[datetime] = mapped_column(Moment)
     stopping: Mapped[bool] = mapped_column(server_default=text("false"))
+    drained_at: Mapped[datetime | None] = mapped_column(Moment)
     suspects: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
 
 

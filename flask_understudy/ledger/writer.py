@@ -22,6 +22,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlch
 from . import transitions
 from .database import Database
 from .statements import run
+from .tallies import Tallies
 from .transitions import Due, Ending, NewJob
 
 logger = logging.getLogger("flask_understudy")
@@ -200,11 +201,12 @@ class Writer:
                 finish.told(states.get(finish.id))
 
     def _finish(self, connection: Connection, finishes: list[Finish]) -> dict[str, str]:
+        tallies = Tallies()
         completed = [(f.id, f.fence, f.result) for f in finishes if f.ending is None]
         endings = [f.ending for f in finishes if f.ending is not None]
         states: dict[str, str] = {}
         if completed:
-            written = transitions.complete(connection, self.worker, completed)
+            written = transitions.complete(connection, self.worker, completed, tallies)
             rest = [{"id": id, "fence": fence, "result": r} for id, fence, r in completed if id not in written]
             if rest:  # recorded by the job's own transaction or by a commit whose answer was lost, or no longer ours
                 written |= {
@@ -215,7 +217,8 @@ class Writer:
                 }
             states.update(dict.fromkeys(written, "completed"))
         if endings:
-            states.update(transitions.end(connection, self.worker, endings))
+            states.update(transitions.end(connection, self.worker, endings, tallies))
+        tallies.write(connection)
         return states
 
     def _follow(

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from ..ledger import queries
+from ..ledger import episodes, queries
 from ..state import State
 
 UNATTENDED_MS = 60_000
@@ -22,8 +22,8 @@ def health(state: State, tenant: str | None = None) -> dict[str, Any]:
 
     Returns:
         `overallStatus`: `unhealthy` when the database is down, or jobs have waited for more than 60 s and no worker
-        lives; `degraded` when the broker is down; else `healthy`. `redisConnected`: whether Redis answers; False
-        without Redis. `transport`, `queues` (seven counts each), `timestamp` in UTC.
+        lives; `degraded` when the broker is down or an alert is open; else `healthy`. `redisConnected`: whether Redis
+        answers; False without Redis. `transport`, `queues` (seven counts each), `timestamp` in UTC.
     """
     transport = state.transport
     is_up = transport.check()
@@ -38,6 +38,8 @@ def health(state: State, tenant: str | None = None) -> dict[str, Any]:
         queues = sorted(state.broker.get_declared_queues() | set(state.config.queues))
         counts = queries.stats(state.database, queues, tenant)
         answer["queues"] = [{"name": name, **numbers} for name, numbers in counts.items()]
+        if episodes.is_any_open(state.database, but=[episodes.BROKER]):  # the broker itself was just asked
+            answer["overallStatus"] = "degraded"
         if queries.oldest_waiting_ms(state.database) > UNATTENDED_MS and not queries.workers_alive(state.database):
             answer["overallStatus"] = "unhealthy"
     except SQLAlchemyError as problem:

@@ -2,31 +2,46 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
 
+import dramatiq
+from sqlalchemy import Connection, select
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from .. import signals
-from ..errors import JobConflict, JobNotFound, TransportError
-from ..ledger import Job, transitions
+from ..errors import InvalidJob, JobConflict, JobNotFound, TransportError
+from ..ledger import CANCELLED, FAILED, WAITING, Job, transitions
 from ..ledger.queries import find
+from ..ledger.scope import EVERYTHING, Scope
+from ..ledger.search import Filter, Search
+from ..ledger.statements import moment
 from ..ledger.transitions import Due
 from ..policy import LIBRARY_RETRIES, QueuePolicy
 from ..signals import JobNotice
+from ..signatures import check_payload
 from ..state import State
-from ..submission import max_attempts
+from ..submission import encode_payload, max_attempts
+from .queues import check as check_queue
 from .transaction import after_commit, joined_session, transaction
 
 logger = logging.getLogger("flask_understudy")
 
+RETRY_BATCH = 500
 
-def cancel(state: State, id: str, reason: str = "cancelled") -> str:
+
+def cancel(state: State, id: str, reason: str = "cancelled", scope: Scope = EVERYTHING) -> str:
     """Cancel a job (T9, promise G8).
 
     Args:
         state: The application's side of the library.
         id: The job.
         reason: Kept with it.
+        scope: Whose jobs may be touched.
 
     Returns:
         `cancelled` when no attempt will start any more, `requested` when it runs and was asked to stop.
@@ -35,17 +50,18 @@ def cancel(state: State, id: str, reason: str = "cancelled") -> str:
         JobNotFound: There is no such job.
         JobConflict: It has ended already.
     """
+    existing(state, id, scope)
     for _ in range(10):  # a job may move between the two statements; each try reads it anew
         with transaction(state) as connection:
-            if transitions.cancel(connection, id, reason):
+            if transitions.cancel(connection, [id], reason):
                 transitions.record_event(connection, id, "cancelled", reason)
                 outcome = "cancelled"
-            elif transitions.request_cancel(connection, id):
+            elif transitions.request_cancel(connection, [id]):
                 transitions.record_event(connection, id, "cancel_requested", reason)
                 outcome = "requested"
             else:
                 outcome = ""
-        job = _existing(state, id)
+        job = existing(state, id, scope)
         if outcome == "cancelled":
             notice = JobNotice(id=id, queue=job.queue, actor=job.actor, tenant=job.tenant, attempt=job.attempt)
             after_commit(state, lambda notice=notice: signals.emit(signals.job_cancelled, state.app, job=notice))  # type: ignore[misc]
@@ -56,34 +72,38 @@ def cancel(state: State, id: str, reason: str = "cancelled") -> str:
     raise JobConflict(f"Job {id} moves too fast to be cancelled; try again.")
 
 
-def retry(state: State, id: str) -> None:
+def retry(state: State, id: str, scope: Scope = EVERYTHING) -> None:
     """Reopen a failed or cancelled job: the same job, with attempts as at first (T11).
 
     Raises:
         JobNotFound: There is no such job.
         JobConflict: It has not ended, or completed, or a live job holds its dedup key.
     """
-    job = _existing(state, id)
+    job = existing(state, id, scope)
     try:
         with transaction(state) as connection:
-            due = transitions.reopen(connection, id, _attempts(state, job))
-            if due is not None:
+            due = transitions.reopen(connection, {id: attempts_of(state, job)}, fair=state.config.fair)
+            if due:
                 transitions.record_event(connection, id, "retried", f"Reopened after {job.state}")
-    except IntegrityError:
-        raise JobConflict(f"Job {id} cannot be retried: a live job holds its dedup key {job.dedup_key!r}.") from None
-    if due is None:
+    except IntegrityError:  # its twin was accepted at this very moment
+        due = []
+    if not due and job.state in {FAILED, CANCELLED}:
+        raise JobConflict(f"Job {id} cannot be retried: a live job holds its dedup key {job.dedup_key!r}.")
+    if not due:
         raise JobConflict(f"Job {id} is {job.state}; only failed and cancelled jobs can be retried.")
-    after_commit(state, lambda: _announce(state, due))
+    after_commit(state, lambda: announce(state, due))
 
 
-def _announce(state: State, due: Due) -> None:
+def announce(state: State, due: Sequence[Due]) -> None:
+    """Announce jobs that wait; when the broker cannot, workers find them in the ledger."""
     try:
-        state.transport.announce([due])
+        state.transport.announce(due)
     except TransportError as problem:
         logger.debug("Not announced: %s", problem)
 
 
-def _attempts(state: State, job: Job) -> int:
+def attempts_of(state: State, job: Job) -> int:
+    """Return how many attempts a reopened job gets: as many as a new one."""
     actor = state.broker.actors.get(job.actor)
     if actor is None:
         return LIBRARY_RETRIES + 1
@@ -91,8 +111,178 @@ def _attempts(state: State, job: Job) -> int:
     return max_attempts(job.options, actor, policy, state.config) or LIBRARY_RETRIES + 1
 
 
-def _existing(state: State, id: str) -> Job:
-    job = find(state.database, id, joined_session(state))
+def replay(state: State, id: str, scope: Scope = EVERYTHING, *, payload: dict[str, Any] | None = None) -> str:
+    """Send a new job that does what another one did, whatever became of that one.
+
+    Args:
+        state: The application's side of the library.
+        id: The job to repeat.
+        scope: Whose jobs may be touched.
+        payload: Arguments by name, instead of the job's own.
+
+    Returns:
+        The new job's id; with a dedup key that a live job holds, that job's.
+
+    Raises:
+        JobNotFound: There is no such job.
+        InvalidJob: No actor has its name any more, or the arguments do not fit it.
+    """
+    return str(state.broker.enqueue(_replayed(state, existing(state, id, scope), payload)).message_id)
+
+
+def _replayed(state: State, job: Job, payload: dict[str, Any] | None = None) -> dramatiq.Message[Any]:
+    if job.actor not in state.broker.actors:
+        raise InvalidJob(f"Job {job.id} cannot be replayed: no actor is named {job.actor!r} in this release.")
+    if payload is not None:
+        check_payload(state.broker.actors[job.actor], payload)
+    options = {**job.options, "tenant": job.tenant, "owner": job.owner, "priority": job.priority, "replay_of": job.id}
+    optional = {"tags": job.tags, "dedup_key": job.dedup_key, "correlation_id": job.correlation_id}
+    options |= {name: value for name, value in optional.items() if value is not None}
+    return dramatiq.Message(
+        queue_name=job.queue,
+        actor_name=job.actor,
+        args=tuple(job.args) if payload is None else (),
+        kwargs=job.kwargs if payload is None else payload,
+        options=options,
+    )
+
+
+def replay_within(state: State, connection: Connection, ids: Sequence[str], told: list[Callable[[], None]]) -> int:
+    """Replay jobs in a transaction of the caller's; return how many, and put what follows its commit into `told`."""
+    with Session(connection) as session:
+        found = session.scalars(select(Job).where(Job.id.in_(ids))).all()
+        messages = [_replayed(state, job) for job in found if job.actor in state.broker.actors]
+    if messages:
+        told.append(state.broker.enqueue_within(connection, messages))
+    return len(messages)
+
+
+def run_now(state: State, id: str, scope: Scope = EVERYTHING) -> None:
+    """Let a delayed job run now (T2 before its time).
+
+    Raises:
+        JobNotFound: There is no such job.
+        JobConflict: It is neither delayed nor waiting.
+    """
+    job = existing(state, id, scope)
+    with transaction(state) as connection:
+        due = transitions.hasten_one(connection, id, fair=state.config.fair)
+        if due is not None:
+            transitions.record_event(connection, id, "hastened", "Made due by hand")
+    if due is not None:
+        after_commit(state, lambda: announce(state, [due]))
+    elif job.state != WAITING:
+        raise JobConflict(f"Job {id} is {job.state}; only a delayed job can be made due.")
+
+
+def amend(
+    state: State,
+    id: str,
+    scope: Scope = EVERYTHING,
+    *,
+    priority: int | None = None,
+    queue: str | None = None,
+    run_at: datetime | None = None,
+    payload: dict[str, Any] | None = None,
+) -> None:
+    """Change a job that is waiting or delayed; what is None stays as it is.
+
+    Args:
+        state: The application's side of the library.
+        id: The job.
+        scope: Whose jobs may be touched.
+        priority: -1000 to 1000.
+        queue: A queue that is declared.
+        run_at: Aware time; one that has passed means now.
+        payload: Arguments by name, instead of all it has.
+
+    Raises:
+        JobNotFound: There is no such job.
+        JobConflict: It runs or has ended.
+        InvalidJob: A value cannot be; nothing was changed.
+    """
+    job = existing(state, id, scope)
+    if priority is not None and not -1000 <= priority <= 1000:
+        raise InvalidJob(f"priority is {priority!r}; it takes a whole number from -1000 to 1000.")
+    if queue is not None:
+        check_queue(state, queue)
+    kwargs = None
+    if payload is not None:
+        actor = state.broker.actors.get(job.actor)
+        if actor is not None:
+            check_payload(actor, payload)
+        kwargs = encode_payload(job.actor, (), payload, state.config)[1]
+    with transaction(state) as connection:
+        due = transitions.amend(
+            connection,
+            id,
+            priority=priority,
+            queue=queue,
+            run_at=moment(run_at),
+            args=None if kwargs is None else "[]",
+            kwargs=kwargs,
+            fair=state.config.fair,
+        )
+        if due is not None:
+            transitions.record_event(connection, id, "amended", "Changed by hand")
+    if due is None:
+        raise JobConflict(f"Job {id} is {job.state}; only a job that waits can be changed.")
+    after_commit(state, lambda: announce(state, [due]))
+
+
+def delete(state: State, id: str, scope: Scope = EVERYTHING, *, stop: bool = False) -> str:
+    """Delete a job (T12); one that waits is cancelled first, as nothing live is ever deleted (promise G1).
+
+    Args:
+        state: The application's side of the library.
+        id: The job.
+        scope: Whose jobs may be touched.
+        stop: Whether to ask a job that runs to stop, instead of refusing.
+
+    Returns:
+        `deleted`, or `requested` when it runs and was asked to stop.
+
+    Raises:
+        JobNotFound: There is no such job.
+        JobConflict: It runs, and `stop` is not set.
+    """
+    job = existing(state, id, scope)
+    with transaction(state) as connection:
+        transitions.cancel(connection, [id], "deleted")
+        if transitions.delete(connection, [id]):
+            return "deleted"
+    if not stop:
+        raise JobConflict(f"Job {id} is {job.state}; cancel it first, or ask with force=cancel.")
+    return cancel(state, id, "deleted", scope)
+
+
+def retry_failed(state: State, name: str, scope: Scope = EVERYTHING) -> int:
+    """Reopen the failed jobs of a queue (T11); return how many (O01). One whose live twin holds its key stays failed.
+
+    Raises:
+        InvalidJob: No queue has the name.
+    """
+    check_queue(state, name)
+    search = Search(state.database, scope, Filter(states=(FAILED,), queues=(name,)), newest_first=False)
+    reopened, after = 0, None
+    while True:
+        page = search.page(RETRY_BATCH, after)
+        for job in page.jobs:
+            with contextlib.suppress(JobConflict, JobNotFound):
+                retry(state, job.id, scope)
+                reopened += 1
+        after = page.after
+        if after is None:
+            return reopened
+
+
+def existing(state: State, id: str, scope: Scope = EVERYTHING) -> Job:
+    """Return a job, as the caller's transaction sees it when that has uncommitted writes.
+
+    Raises:
+        JobNotFound: There is none within the scope.
+    """
+    job = find(state.database, id, joined_session(state), scope=scope)
     if job is None:
         raise JobNotFound(f"There is no job {id!r}.")
     return job

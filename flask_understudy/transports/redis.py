@@ -1,6 +1,6 @@
 """The Redis transport: per queue one sorted set of ids, the best first, and short.
 
-The score is (priority, due time), so an urgent job goes in front at once and announcing twice is one entry. Beyond the
+The score is (priority, turn), so an urgent job goes in front at once and announcing twice is one entry. Beyond the
 runway the worst entries are dropped; they are safe in the ledger. Taking an id forgets it: the claim is the
 acknowledgement.
 
@@ -42,8 +42,8 @@ return over
 
 
 def score(job: Due) -> int:
-    """Return a job's place in the order: its priority, then its due time in ms, in the 53 bits of a double."""
-    return ((job.priority + _PRIORITY_OFFSET) << _TIME_BITS) + max(0, job.run_ms - _EPOCH_MS)
+    """Return a job's place in the order: its priority, then its turn in ms, in the 53 bits of a double."""
+    return ((job.priority + _PRIORITY_OFFSET) << _TIME_BITS) + max(0, job.turn_ms - _EPOCH_MS)
 
 
 class RedisTransport:

@@ -25,7 +25,7 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.orm import Session
 
 from flask_understudy import Understudy, signals
-from flask_understudy.ledger import Job, metadata, queries, transitions
+from flask_understudy.ledger import Job, metadata, queries, tallies, transitions
 from flask_understudy.ledger.transitions import Claimed
 from flask_understudy.signals import JobNotice
 from flask_understudy.state import KEY, State
@@ -87,11 +87,17 @@ class Site:
         id = message if isinstance(message, str) else message.message_id
         columns = ", ".join(f"{name} = {expression}" for name, expression in sql.items())
         self.execute(f"UPDATE understudy_jobs SET {columns} WHERE id = '{id}'")
+        if "state" in sql:
+            self.recount()
 
     def execute(self, statement: str) -> None:
         """Execute SQL and commit it."""
         with self.state.database.transaction() as connection:
             connection.exec_driver_sql(statement)
+
+    def recount(self) -> None:
+        """Put the counts right after jobs were ended by SQL alone."""
+        tallies.recount(self.state.database)
 
     def moment(self, seconds: float) -> str:
         """The database's now, plus seconds, as SQL."""

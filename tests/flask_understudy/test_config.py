@@ -266,6 +266,35 @@ def test_the_database_must_know_the_application_first() -> None:
         Understudy(SQLAlchemy()).init_app(Flask("plain"))
 
 
+@pytest.mark.requirement("H17", "M08")
+@pytest.mark.parametrize(
+    ("key", "value", "remedy"),
+    [
+        ("UNDERSTUDY_METRICS_PATH", "metrics", "a path such as /metrics"),
+        ("UNDERSTUDY_METRICS_PATH", "/m<x>", "a path such as /metrics"),
+        ("UNDERSTUDY_ALERT_DEPTH", "0", "a whole number, 1 or more"),
+        ("UNDERSTUDY_ALERT_FAILURE_RATE", "10", "a share above 0 and up to 1"),
+        ("UNDERSTUDY_ALERT_FAILURE_RATE", "nan", "a share above 0 and up to 1"),
+        ("UNDERSTUDY_ALERT_EMAILS", "ops", "addresses such as ops@example.com"),
+        ("UNDERSTUDY_ALERT_EMAILS", {"a": 1}, "addresses such as ops@example.com"),
+        ("UNDERSTUDY_ALERT_WEBHOOK", "http://example.com/x", "an https:// URL"),
+        ("UNDERSTUDY_ALERT_WEBHOOK", "https://", "an https:// URL"),
+        ("UNDERSTUDY_ALERT_WEBHOOK", "https://[::1", "an https:// URL"),
+    ],
+)
+def test_settings_of_alerts_and_metrics_say_what_they_take(key: str, value: object, remedy: str) -> None:
+    with pytest.raises(ConfigError, match=remedy):
+        Config.from_mapping({key: value}, {})
+
+
+@pytest.mark.requirement("M08")
+def test_addresses_for_alerts_are_a_list_or_a_text() -> None:
+    both = ("ops@example.com", "night@example.com")
+    for value in (" ops@example.com, night@example.com,", list(both)):
+        assert Config.from_mapping({"UNDERSTUDY_ALERT_EMAILS": value}, {}).alert_emails == both
+    assert Config.from_mapping({}, {"UNDERSTUDY_ALERT_EMAILS": ""}).alert_emails == ()
+
+
 @pytest.mark.requirement("H12", "H17")
 @pytest.mark.parametrize("key", ["REDIS_URL", "UNDERSTUDY_TRANSPORT"])
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 
 from flask_understudy import current_job
 from flask_understudy.ledger import queries
+from flask_understudy.operations import queues, tenants
 from tests.flask_understudy.conftest import MakeSite, Site
 
 pytestmark = pytest.mark.requirement("G9", "J01", "J04")
@@ -237,3 +238,26 @@ def test_a_send_with_an_open_breaker_costs_next_to_nothing_more(down: Site, make
 
     sends()
     assert sends() < 0.1
+
+
+@pytest.mark.requirement("invariant-I10")
+@pytest.mark.parametrize("held", ["tenant paused", "tenant full", "queue full"])
+def test_a_job_that_may_not_run_now_stays_waiting(down: Site, held: str) -> None:
+    @down.jobs.actor(fallback="sync")
+    def work() -> None: ...
+
+    running = work.send_with_options(tenant="acme", delay=60_000)
+    down.change(running, state="'active'", worker_id=f"'{down.process().id}'")
+    match held:
+        case "tenant paused":
+            tenants.pause(down.state, "acme")
+        case "tenant full":
+            tenants.limit(down.state, "acme", 1)
+        case "queue full":
+            queues.limit(down.state, "default", 1)
+
+    assert down.job(work.send_with_options(tenant="acme")).state == "waiting"
+    tenants.resume(down.state, "acme")
+    tenants.limit(down.state, "acme", 2)
+    queues.limit(down.state, "default", 2)
+    assert down.job(work.send_with_options(tenant="acme")).state == "completed"

@@ -88,8 +88,8 @@ def test_jobs_are_interrupted_before_anybody_may_take_them(
     wait_for(lambda: ended, "the interrupt", timeout_seconds=4)
     assert time.monotonic() - began < 2.5
     assert "could not renew its lease" in caplog.text
-    job = site.eventually("waiting", message) if site.job(message).state != "completed" else site.job(message)
-    assert job.attempt <= 1
+    wait_for(lambda: site.job(message).state in {"waiting", "completed"}, "the job to be handed back")  # and run again
+    assert site.job(message).attempt <= 1
 
 
 def test_a_wish_to_stop_is_passed_on_once(site: Site) -> None:
@@ -147,3 +147,13 @@ def test_a_job_that_outlasts_many_leases_is_left_to_its_worker(
     site.start_worker()
     job = site.eventually("completed", slow.send())
     assert (job.attempt, job.crashes, runs) == (1, 0, [1])
+
+
+def test_a_worker_that_nobody_drained_goes_on_claiming(site: Site) -> None:
+    process = site.process()
+    process.heartbeat.renew()
+    assert not process.drained.is_set()
+
+    site.execute(f"UPDATE understudy_workers SET drained_at = {site.moment(0)} WHERE id = '{process.id}'")
+    process.heartbeat.renew()
+    assert process.drained.is_set()

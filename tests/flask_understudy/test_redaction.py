@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from flask_understudy.redaction import WITHHELD, redacted, redacted_arguments
+from flask_understudy import current_job
+from flask_understudy.ledger import queries
+from flask_understudy.redaction import WITHHELD, redacted, redacted_arguments, redacted_text
 from tests.flask_understudy.conftest import MakeSite, Site
 
 
@@ -111,3 +113,48 @@ def test_no_notice_and_no_log_line_holds_a_secret(
     assert "s3cret" not in repr(heard)
     assert "s3cret" not in caplog.text
     assert "a@example.com" in repr(heard)
+
+
+CARD = "4111 1111 1111 1111"
+JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.dozjgNryP4J3jVmNHl0w5N"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (f"token {JWT} here", "token *** here"),
+        ("-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----!", "***!"),
+        ("-----BEGIN PRIVATE KEY-----\nMIIE", "***"),
+        ("key AKIAIOSFODNN7EXAMPLE", "key ***"),
+        ("sk_live_abcdefgh12345678", "***"),
+        ("xoxb-123456789-abc", "***"),
+        ("Authorization: Bearer abcdefghijkl", "Authorization: Bearer ***"),
+        ("postgresql://ada:pw@db/x", "postgresql://***@db/x"),
+        (f"card {CARD}.", "card ***."),
+        ("card 4111-1111-1111-1112", "card 4111-1111-1111-1112"),
+        ("order 12345678901234567890123", "order 12345678901234567890123"),
+        ("5f0c9e3c-7f0a-4f3d-9d43-1f4f4f5a7b11", "5f0c9e3c-7f0a-4f3d-9d43-1f4f4f5a7b11"),
+        ("https://example.com/a:b@c", "https://example.com/a:b@c"),
+    ],
+)
+def test_what_looks_like_a_secret_is_withheld_wherever_it_stands(text: str, shown: str) -> None:
+    assert redacted_text(text) == shown
+    assert redacted({"note": [text]}) == {"note": [shown]}
+
+
+def test_errors_and_log_lines_are_kept_without_secrets(sqlite_site: Site) -> None:
+    site = sqlite_site
+
+    @site.jobs.actor(max_retries=0)
+    def leak() -> None:
+        current_job.log("paid with %s", CARD)
+        raise ValueError(f"refused: {JWT}")
+
+    id = leak.send().message_id
+    site.worker.run(id)
+
+    [attempt] = queries.attempts(site.state.database, id)
+    [line] = queries.timeline(site.state.database, id)
+    assert site.job(id).error == attempt.error == "ValueError: refused: ***"
+    assert JWT not in str(attempt.traceback)
+    assert line.message == "paid with ***"

@@ -279,6 +279,63 @@ def test_jobs_sent_by_a_job_belong_to_its_tenant_and_its_cause(site: Site, work:
     assert child.correlation_id == parent_job.correlation_id == parent_job.id
 
 
+@pytest.mark.requirement("P10")
+def test_a_job_s_children_and_theirs_belong_to_its_tenant_however_they_are_sent(site: Site, work: Any) -> None:
+    @site.jobs.actor()
+    def child() -> list[str]:
+        return [work.send().message_id]
+
+    @site.jobs.actor()
+    def parent() -> list[str]:
+        return [child.send().message_id, *(m.message_id for m in site.jobs.send_many([work.message(), work.message()]))]
+
+    with acting_as(Principal(subject="user-7", tenant="aster")):
+        message = parent.send()
+    children = site.worker.run(message).result
+    grandchildren = site.worker.run(children[0]).result
+
+    born = [site.job(id) for id in (*children, *grandchildren)]
+    assert [(job.tenant, job.owner) for job in born] == [("aster", "user-7")] * 4
+
+
+@pytest.mark.requirement("P02", "P10")
+def test_whom_the_code_acts_as_goes_before_the_request_and_before_the_running_job(site: Site, work: Any) -> None:
+    @site.jobs.authorizer
+    def who(request: Any) -> Principal:
+        return Principal(subject="user-9", tenant="aster")
+
+    @site.app.get("/send")
+    def send() -> list[str]:
+        with acting_as(Principal(subject="nightly", tenant="birch")):
+            named = work.send().message_id
+        return [named, work.send().message_id]
+
+    @site.jobs.actor()
+    def for_each_tenant() -> list[str]:
+        with acting_as(Principal(subject="nightly", tenant="birch")):
+            named = work.send().message_id
+        return [named, work.send().message_id]
+
+    by_request = site.app.test_client().get("/send").json
+    by_job = site.worker.run(for_each_tenant.send_with_options(tenant="aster", owner="user-9")).result
+
+    expected = [("birch", "nightly"), ("aster", "user-9")]
+    assert [(site.job(id).tenant, site.job(id).owner) for id in by_request] == expected
+    assert [(site.job(id).tenant, site.job(id).owner) for id in by_job] == expected
+
+
+@pytest.mark.requirement("P04", "P10")
+def test_whom_the_code_around_a_worker_acts_as_is_not_whom_its_jobs_act_as(site: Site, work: Any) -> None:
+    @site.jobs.actor()
+    def parent() -> str:
+        return work.send().message_id
+
+    with acting_as(Principal(subject="operator", tenant="birch")):
+        child = site.worker.run(parent.send_with_options(tenant="aster")).result
+
+    assert site.job(child).tenant == "aster"
+
+
 @pytest.mark.requirement("C04")
 def test_dramatiq_s_own_options_travel_with_the_job(site: Site, work: Any) -> None:
     job = site.job(work.send_with_options(time_limit=5000, max_age=60_000, priority=1))

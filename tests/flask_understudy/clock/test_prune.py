@@ -6,7 +6,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
+from flask_understudy.clock.prune import forget
 from tests.flask_understudy.conftest import MakeSite, Site
 
 DAY = 86_400
@@ -101,3 +103,24 @@ def test_more_than_a_batch_is_deleted_in_one_call(make_site: MakeSite, ledger_ur
         f"UPDATE understudy_jobs SET state = 'completed', finished_at = {site.moment(-1)} WHERE state = 'waiting'"
     )
     assert site.jobs.cleanup_old_jobs() == 3999
+
+
+def test_keys_bulks_and_lines_of_the_audit_are_forgotten_in_time(site: Site) -> None:
+    for table, columns, values in (
+        ("idempotency_keys", "tenant, subject, request, status, headers, body, key, at", "'', '', '', 200, '{}', '', "),
+        ("bulks", "subject, action, filter, state, most, created_at, id, finished_at", "'', '', '{}', '', 1, NOW, "),
+        ("audit", "tenant, subject, action, target, id, at", "'', '', '', '', "),
+    ):
+        for number, days in enumerate((0.9, 1.1, 29, 31, 365, 367)):
+            key = f"'{number}'" if table != "audit" else str(number)
+            moment, now = site.moment(-days * DAY), site.moment(0)
+            row = f"{values}{key}, {moment}".replace("NOW", now)
+            site.execute(f"INSERT INTO understudy_{table} ({columns}) VALUES ({row})")
+
+    forget(site.state)
+
+    counts = []
+    for table in ("idempotency_keys", "bulks", "audit"):
+        with site.db_session() as session:
+            counts.append(session.execute(sa.text(f"SELECT count(*) FROM understudy_{table}")).scalar_one())
+    assert counts == [1, 3, 5]

@@ -1,0 +1,245 @@
+"""One verb for all jobs of a filter: asked for at once, done in steps, to be watched and aborted in between.
+
+Jobs that come later are not meant: a bulk looks at those that had been created, or had ended, when it was asked for,
+each of them once.
+"""
+
+from __future__ import annotations
+
+import inspect
+import uuid
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from ..context import Principal
+from ..errors import InvalidJob, JobConflict, JobNotFound
+from ..ledger import Bulk, Job, transitions
+from ..ledger.scope import Scope
+from ..ledger.search import Filter, Known, Search
+from ..ledger.statements import run
+from ..ledger.transitions import Due
+from ..state import State
+from . import jobs, queues
+from .jobs import announce, attempts_of
+from .transaction import joined_session, transaction
+
+ACTIONS = ("retry", "replay", "cancel", "delete")
+RUNNING, COMPLETED = "running", "completed"
+BATCH = 500
+MOST = 1_000_000
+SAMPLE = 5
+
+ABORT = """
+UPDATE understudy_bulks SET state = 'aborted', finished_at = <now>
+WHERE id = :id AND state = 'running' AND (:any_tenant OR tenant = :tenant) RETURNING id"""
+
+NOW = "SELECT <ms:at> FROM (SELECT <now> AS at) AS clock"
+
+
+def known(state: State) -> Known:
+    """Return the queues and parameters that the application declares."""
+    positions: dict[str, dict[int, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for actor in state.broker.actors.values():
+        for position, name in enumerate(inspect.signature(actor.fn).parameters):
+            positions[name][position].append(actor.actor_name)
+    return Known(sorted(queues.names(state)), positions)
+
+
+def count(state: State, scope: Scope, wanted: Filter) -> tuple[int, bool]:
+    """Return how many jobs a filter finds now, and whether that is exact."""
+    return Search(state.database, scope, wanted, known(state)).count()
+
+
+def sample(state: State, scope: Scope, wanted: Filter) -> Sequence[Job]:
+    """Return the first few jobs that a filter finds now."""
+    return Search(state.database, scope, wanted, known(state)).page(SAMPLE).jobs
+
+
+def start(state: State, principal: Principal, scope: Scope, action: str, wanted: Filter, most: int = MOST) -> Bulk:
+    """Ask for a bulk; the clock does it, or whoever calls `step`.
+
+    Args:
+        state: The application's side of the library.
+        principal: Who asks.
+        scope: Whose jobs may be touched.
+        action: `retry`, `replay`, `cancel` or `delete`.
+        wanted: Which jobs.
+        most: Jobs it touches at the most.
+
+    Raises:
+        InvalidJob: The action is unknown.
+    """
+    if action not in ACTIONS:
+        raise InvalidJob(f"{action!r} is no bulk action; there are {', '.join(ACTIONS)}.")
+    with state.database.statement() as connection:
+        now = datetime.fromtimestamp((run(connection, NOW).scalar_one() + 1) / 1000, UTC)
+    bulk = Bulk(
+        id=str(uuid.uuid4()),
+        tenant=scope.tenant,
+        subject=principal.subject,
+        action=action,
+        filter=_to_json(_until(wanted, now)),
+        state=RUNNING,
+        most=most,
+        matched=0,
+        done=0,
+        skipped=0,
+        created_at=now,
+    )
+    session = joined_session(state)
+    if session is not None:
+        session.add(bulk)
+        session.flush()
+        session.expunge(bulk)
+        return bulk
+    with Session(state.database.engine, expire_on_commit=False) as own:
+        own.add(bulk)
+        own.commit()
+        own.expunge(bulk)
+    return bulk
+
+
+def step(state: State, bulk_id: str, n: int = BATCH) -> Bulk:
+    """Do the next `n` jobs of a bulk; return it as it is then. Two that step at once do not do the same jobs.
+
+    Raises:
+        JobNotFound: There is no such bulk.
+    """
+    told: list[Callable[[], None]] = []
+    with Session(state.database.own_engine, expire_on_commit=False) as session:
+        query = select(Bulk).where(Bulk.id == bulk_id).with_for_update()
+        if state.database.is_sqlite:
+            session.connection().exec_driver_sql("BEGIN IMMEDIATE")
+        bulk = session.scalars(query).one_or_none()
+        if bulk is None:
+            raise JobNotFound(f"There is no bulk {bulk_id!r}.")
+        if bulk.state == RUNNING:
+            _step(state, session, bulk, n, told)
+        session.commit()
+        session.expunge(bulk)
+    for tell in told:
+        tell()
+    return bulk
+
+
+def _step(state: State, session: Session, bulk: Bulk, n: int, told: list[Callable[[], None]]) -> None:
+    scope, wanted = Scope(bulk.tenant), _from_json(bulk.filter)
+    search = Search(state.database, scope, wanted, known(state), newest_first=False)
+    place = (bulk.place_at, bulk.place_id) if bulk.place_at and bulk.place_id else None
+    page = search.page(min(n, bulk.most - bulk.matched), place)
+    done = _act(state, session.connection(), bulk.action, page.jobs, told)
+    bulk.matched += len(page.jobs)
+    bulk.done += done
+    bulk.skipped += len(page.jobs) - done
+    if page.after is None or bulk.matched >= bulk.most:
+        bulk.state, bulk.finished_at = COMPLETED, datetime.now(UTC)
+    else:
+        bulk.place_at, bulk.place_id = page.after
+
+
+def _act(
+    state: State, connection: Connection, action: str, found: Sequence[Job], told: list[Callable[[], None]]
+) -> int:
+    ids = [job.id for job in found]
+    if not ids:
+        return 0
+    match action:
+        case "retry":
+            due = _reopen(state, connection, found)
+            transitions.record_event(connection, [job.id for job in due], "retried", "Reopened by a bulk")
+            told.append(lambda: announce(state, due))
+            return len(due)
+        case "cancel":
+            cancelled = transitions.cancel(connection, ids, "cancelled")
+            asked = transitions.request_cancel(connection, ids)
+            transitions.record_event(connection, list(cancelled), "cancelled", "Cancelled by a bulk")
+            transitions.record_event(connection, list(asked), "cancel_requested", "Asked to stop by a bulk")
+            return len(cancelled) + len(asked)
+        case "delete":
+            transitions.cancel(connection, ids, "deleted")
+            return transitions.delete(connection, ids)
+        case _:
+            return jobs.replay_within(state, connection, ids, told)
+
+
+def _reopen(state: State, connection: Connection, found: Sequence[Job]) -> list[Due]:
+    attempts = {job.id: attempts_of(state, job) for job in found}
+    try:
+        with connection.begin_nested():
+            return transitions.reopen(connection, attempts, fair=state.config.fair)
+    except IntegrityError:  # two of them share a dedup key: one at a time, the first wins
+        due: list[Due] = []
+        for id, n in attempts.items():
+            try:
+                with connection.begin_nested():
+                    due += transitions.reopen(connection, {id: n}, fair=state.config.fair)
+            except IntegrityError:
+                continue
+        return due
+
+
+def abort(state: State, bulk_id: str, scope: Scope) -> Bulk:
+    """Do no more of a bulk; what is done stays done.
+
+    Raises:
+        JobNotFound: There is no such bulk within the scope.
+        JobConflict: It has ended.
+    """
+    with transaction(state) as connection:
+        aborted = run(connection, ABORT, id=bulk_id, any_tenant=scope.tenant is None, tenant=scope.tenant or "").first()
+    bulk = find(state, bulk_id, scope)
+    if bulk is None:
+        raise JobNotFound(f"There is no bulk {bulk_id!r}.")
+    if aborted is None:
+        raise JobConflict(f"Bulk {bulk_id} is {bulk.state}.")
+    return bulk
+
+
+def find(state: State, bulk_id: str, scope: Scope) -> Bulk | None:
+    """Return a bulk within the scope, or None."""
+    query = select(Bulk).where(Bulk.id == bulk_id, scope.of(Bulk)).execution_options(populate_existing=True)
+    joined = joined_session(state)
+    if joined is not None:
+        return joined.scalars(query).one_or_none()
+    with Session(state.database.engine, expire_on_commit=False) as session:
+        return session.scalars(query).one_or_none()
+
+
+def running(state: State) -> Sequence[str]:
+    """Return the ids of the bulks that are not done, the oldest first."""
+    with Session(state.database.engine) as session:
+        return session.scalars(select(Bulk.id).where(Bulk.state == RUNNING).order_by(Bulk.created_at)).all()
+
+
+def _until(wanted: Filter, now: datetime) -> Filter:
+    """Return the filter without jobs that come later."""
+    if Search.is_by_end(wanted):
+        return replace(wanted, finished_before=min(wanted.finished_before or now, now))
+    return replace(wanted, created_before=min(wanted.created_before or now, now))
+
+
+def _to_json(wanted: Filter) -> dict[str, Any]:
+    return {
+        key: value.isoformat() if isinstance(value, datetime) else value
+        for key, value in asdict(wanted).items()
+        if value not in (None, ())
+    }
+
+
+def _from_json(stored: dict[str, Any]) -> Filter:
+    values: dict[str, Any] = {}
+    for key, value in stored.items():
+        if key.endswith(("_after", "_before")):
+            values[key] = datetime.fromisoformat(value)
+        elif key == "payload":
+            values[key] = tuple((tuple(path), text) for path, text in value)
+        else:
+            values[key] = tuple(value) if isinstance(value, list) else value
+    return Filter(**values)

@@ -1,0 +1,80 @@
+"""How the queues do (requirement M07)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..ledger import queries, rates
+from ..ledger.scope import EVERYTHING, Scope
+from ..ledger.tallies import MINUTE_MS
+from ..state import State
+from .queues import names
+
+WINDOW_MINUTES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class QueueMetrics:
+    """How one queue does; times in ms.
+
+    Attributes:
+        waiting: Jobs that wait, those of a paused queue too.
+        processing: Jobs that run.
+        completed: Jobs that completed and are kept.
+        failed: Jobs that failed and are kept.
+        oldest_waiting_ms: For how long the job that waits longest has been due; None when none waits.
+        recent: What happened in the window; None = not told.
+        minutes: How long the window is.
+    """
+
+    waiting: int
+    processing: int
+    completed: int
+    failed: int
+    oldest_waiting_ms: int | None
+    recent: rates.Sums | None
+    minutes: float
+
+
+@dataclass(frozen=True, slots=True)
+class Minute:
+    """What happened in one minute, which began `at_ms` after the beginning of 1970."""
+
+    at_ms: int
+    sums: rates.Sums
+
+
+def of_queues(state: State, scope: Scope = EVERYTHING, *, with_rates: bool = True) -> dict[str, QueueMetrics]:
+    """Return how each queue does.
+
+    Args:
+        state: The application's side of the library.
+        scope: Whose jobs are counted.
+        with_rates: Whether to tell what happened lately, which is not known by tenant.
+    """
+    counts = queries.stats(state.database, sorted(names(state)), scope.tenant)
+    oldest = queries.oldest_by_queue(state.database, scope.tenant)
+    window = rates.since(state.database, WINDOW_MINUTES) if with_rates else None
+    return {
+        queue: QueueMetrics(
+            waiting=numbers["waiting"] + numbers["paused"],
+            processing=numbers["active"],
+            completed=numbers["completed"],
+            failed=numbers["failed"],
+            oldest_waiting_ms=oldest.get(queue),
+            recent=None if window is None else window.summed(row for row in window.rows if row.queue == queue),
+            minutes=0.0 if window is None else window.minutes,
+        )
+        for queue, numbers in counts.items()
+    }
+
+
+def series(state: State, minutes: int, queues: Sequence[str] = ()) -> list[Minute]:
+    """Return what happened in each of the last minutes, the one that runs being the last; of some queues or all."""
+    window = rates.since(state.database, minutes - 1)
+    sums = {window.since_ms + n * MINUTE_MS: rates.Sums() for n in range(minutes)}
+    for row in window.rows:
+        if row.minute_ms in sums and (not queues or row.queue in queues):
+            sums[row.minute_ms].add(row)
+    return [Minute(at, found) for at, found in sums.items()]

@@ -1,0 +1,194 @@
+"""Bulks: one verb for all jobs of a filter."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from flask_understudy import Principal
+from flask_understudy.clock.bulks import bulks
+from flask_understudy.errors import InvalidJob, JobConflict, JobNotFound
+from flask_understudy.ledger import Bulk
+from flask_understudy.ledger.scope import EVERYTHING, Scope
+from flask_understudy.ledger.search import Filter
+from flask_understudy.operations import bulk
+from tests.flask_understudy.conftest import Site
+from tests.flask_understudy.rest.conftest import Api, open_api
+
+OLGA = Principal("olga", "acme")
+FAILED = Filter(states=("failed",))
+
+
+@pytest.fixture
+def api(site: Site) -> Api:
+    return open_api(site)
+
+
+def done(site: Site, asked: Bulk, n: int = 2) -> Bulk:
+    while asked.state == bulk.RUNNING:
+        asked = bulk.step(site.state, asked.id, n)
+    return asked
+
+
+def states(site: Site) -> Counter[str]:
+    return Counter(job.state for job in site.all_jobs())
+
+
+def test_all_jobs_of_a_filter_are_retried_and_no_others(api: Api) -> None:
+    alike = [api.fail(f"disk {n}") for n in range(5)]
+    other = api.fail("k", "key")
+    [fingerprint] = {api.site.job(id).fingerprint for id in alike}
+
+    asked = bulk.start(api.site.state, OLGA, Scope("acme"), "retry", Filter(fingerprint=fingerprint))
+    ended = done(api.site, asked)
+
+    assert (ended.matched, ended.done, ended.skipped, ended.state) == (5, 5, 0, "completed")
+    assert {api.site.job(id).state for id in alike} == {"waiting"}
+    assert api.site.job(other).state == "failed"
+
+
+def test_a_job_that_fails_again_meanwhile_is_not_retried_twice(api: Api) -> None:
+    ids = [api.fail(str(n)) for n in range(4)]
+    asked = bulk.start(api.site.state, OLGA, EVERYTHING, "retry", FAILED)
+
+    bulk.step(api.site.state, asked.id, 2)
+    api.site.worker.drain()
+    ended = done(api.site, asked)
+    api.site.worker.drain()
+
+    assert ended.done == 4
+    assert {api.site.job(id).attempt for id in ids} == {2}
+
+
+@pytest.mark.parametrize(
+    ("action", "wanted", "left"),
+    [
+        ("cancel", Filter(), {"cancelled": 3, "active": 1, "failed": 2}),
+        ("cancel", Filter(states=("waiting",)), {"cancelled": 3, "active": 1, "failed": 2}),
+        ("delete", Filter(), {"active": 1}),
+        ("delete", FAILED, {"waiting": 3, "active": 1}),
+        ("retry", Filter(), {"waiting": 5, "active": 1}),
+        ("replay", FAILED, {"waiting": 5, "active": 1, "failed": 2}),
+    ],
+)
+def test_each_action_touches_what_its_state_allows(api: Api, action: str, wanted: Filter, left: dict[str, int]) -> None:
+    for n in range(3):
+        api.send(str(n))
+    api.fail("1"), api.fail("2")
+    running = api.send("running")
+    api.site.claim(api.site.process(), running)
+
+    ended = done(api.site, bulk.start(api.site.state, OLGA, Scope("acme"), action, wanted))
+
+    assert states(api.site) == left
+    assert ended.done + ended.skipped == ended.matched
+    assert (api.site.job(running).cancel_requested_at is not None) == (action == "cancel" and not wanted.states)
+
+
+@pytest.mark.requirement("P04")
+def test_other_tenants_jobs_are_not_touched(api: Api) -> None:
+    theirs = api.fail("x", tenant="other")
+    api.fail("x")
+
+    ended = done(api.site, bulk.start(api.site.state, OLGA, Scope("acme"), "delete", Filter()))
+
+    assert ended.matched == 1
+    assert [job.id for job in api.site.all_jobs()] == [theirs]
+    assert bulk.find(api.site.state, ended.id, Scope("other")) is None
+    with pytest.raises(JobNotFound):
+        bulk.abort(api.site.state, ended.id, Scope("other"))
+
+
+def test_jobs_that_come_later_are_not_meant(api: Api) -> None:
+    api.fail("before")
+    asked = bulk.start(api.site.state, OLGA, EVERYTHING, "delete", Filter())
+    api.site.execute(f"UPDATE understudy_bulks SET created_at = {api.site.moment(0)}")
+    later = api.send("after")
+    api.site.change(later, created_at=api.site.moment(1))
+
+    done(api.site, asked)
+
+    assert [job.id for job in api.site.all_jobs()] == [later]
+
+
+def test_it_touches_so_many_at_the_most_and_can_be_aborted(api: Api) -> None:
+    for n in range(5):
+        api.fail(str(n))
+    site = api.site
+
+    assert done(site, bulk.start(site.state, OLGA, EVERYTHING, "retry", FAILED, most=3)).matched == 3
+    asked = bulk.start(site.state, OLGA, EVERYTHING, "cancel", Filter())
+    bulk.step(site.state, asked.id, 1)
+    aborted = bulk.abort(site.state, asked.id, EVERYTHING)
+    assert (aborted.state, aborted.matched) == ("aborted", 1)
+    assert bulk.step(site.state, asked.id).matched == 1
+    with pytest.raises(JobConflict):
+        bulk.abort(site.state, asked.id, EVERYTHING)
+
+
+def test_of_two_that_share_a_key_one_is_reopened(api: Api) -> None:
+    for _ in range(2):
+        api.fail("x", dedup_key="one")
+
+    ended = done(api.site, bulk.start(api.site.state, OLGA, EVERYTHING, "retry", FAILED), 10)
+
+    assert (ended.done, ended.skipped) == (1, 1)
+    assert states(api.site) == {"waiting": 1, "failed": 1}
+
+
+def test_two_that_step_at_once_share_the_work(api: Api) -> None:
+    for n in range(12):
+        api.fail(str(n))
+    asked = bulk.start(api.site.state, OLGA, EVERYTHING, "replay", FAILED)
+    barrier = threading.Barrier(4)
+
+    def work(_: int) -> None:
+        barrier.wait()
+        done(api.site, asked, 1)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
+
+    assert states(api.site) == {"failed": 12, "waiting": 12}
+
+
+def test_the_clock_does_what_was_asked_for(api: Api) -> None:
+    for n in range(3):
+        api.fail(str(n))
+    asked = bulk.start(api.site.state, OLGA, EVERYTHING, "retry", FAILED)
+
+    bulks(api.site.state)
+
+    ended = bulk.find(api.site.state, asked.id, EVERYTHING)
+    assert ended is not None
+    assert (ended.state, ended.done) == ("completed", 3)
+    assert bulks(api.site.state) == 0
+
+
+def test_an_unknown_action_or_bulk_is_refused(api: Api) -> None:
+    with pytest.raises(InvalidJob, match="'explode' is no bulk action; there are retry, replay"):
+        bulk.start(api.site.state, OLGA, EVERYTHING, "explode", FAILED)
+    with pytest.raises(JobNotFound):
+        bulk.step(api.site.state, "nothing")
+
+
+def test_arguments_that_were_given_by_position_are_found_by_their_name(site: Site) -> None:
+    @site.jobs.actor(actor_name="greet")
+    def greet(name: str) -> None:
+        """Greet."""
+
+    with site.app.app_context():
+        ada = greet.send("ada").message_id
+        greet.send("bob")
+    wanted = Filter(payload=((("name",), "ada"),))
+
+    assert bulk.count(site.state, EVERYTHING, wanted) == (1, True)
+    started = bulk.start(site.state, Principal("olga"), EVERYTHING, "cancel", wanted)
+    while started.state == "running":
+        started = bulk.step(site.state, started.id)
+
+    assert started.done == 1
+    assert site.job(ada).state == "cancelled"
