@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar, cast
 
@@ -9,6 +10,7 @@ import dramatiq
 from flask import Flask, Request
 from sqlalchemy import MetaData
 
+from . import cli, rest
 from .actor import Actor, ActorDecorator
 from .broker import DeclaredSchedule, LedgerBroker
 from .clock import prune
@@ -21,6 +23,7 @@ from .fallback import StandIn
 from .joining import watch
 from .ledger import Database, Job, metadata, queries
 from .middleware import stack
+from .operations import external
 from .operations import health as health_operation
 from .operations import jobs as job_operations
 from .operations import queues as queue_operations
@@ -28,6 +31,8 @@ from .operations.transaction import joined_session
 from .state import KEY, State
 from .terms import check_declaration
 from .transports import transport_for
+
+logger = logging.getLogger("flask_understudy")
 
 A = TypeVar("A", bound=Callable[..., Any])
 Authorizer = Callable[[Request], Principal | None]
@@ -56,7 +61,7 @@ class Understudy:
             db: Its Flask-SQLAlchemy object, unless the constructor had it.
 
         Raises:
-            ConfigError: A setting is unknown or wrong.
+            ConfigError: A setting is unknown or wrong, or needs a package that is not installed.
             NotInitialised: There is no database object, or it does not know the application yet.
         """
         db = db or self.db
@@ -87,6 +92,10 @@ class Understudy:
         app.extensions[KEY] = state
         self.broker.bind(state)
         app.before_request(state.embedded.ensure)
+        cli.mount(app)
+        self._mount(state)
+        if config.metrics_path:
+            rest.mount_metrics(app, state, config.metrics_path, public=config.metrics_public)
 
     @property
     def state(self) -> State:
@@ -170,11 +179,23 @@ class Understudy:
         return declare
 
     def authorizer(self, who: Authorizer) -> Authorizer:
-        """Declare who makes a request: a function of the request that returns a `Principal`, or None for nobody."""
+        """Declare who makes a request: a function of the request that returns a `Principal`, or None for nobody.
+
+        It opens the REST API, which stays unmounted without one.
+        """
         self._authorizer = who
         if self.broker.is_bound:
             self.state.authorizer = who
+            self._mount(self.state)
         return who
+
+    def _mount(self, state: State) -> None:
+        if state.authorizer is None or rest.is_mounted(state.app):
+            return
+        if not state.app.secret_key:
+            logger.warning("The REST API signs cursors and tokens: it is not mounted, as there is no SECRET_KEY.")
+            return
+        rest.mount(state.app, state.config.rest_prefix)
 
     # -- sending ---------------------------------------------------------------------------------------------------
 
@@ -220,6 +241,15 @@ class Understudy:
     def resume(self, queue: str) -> None:
         """Claim from a paused queue again."""
         queue_operations.resume(self.state, queue)
+
+    def finish_external(self, job_id: str, attempt: int, *, error: str | None = None, result: Any = None) -> str:
+        """Record that somebody else did a job that waits, or failed to; return `recorded` or `duplicate` (I05).
+
+        Raises:
+            JobNotFound: There is no such job.
+            JobConflict: It does not wait for that attempt.
+        """
+        return external.finish(self.state, job_id, attempt, error=error, result=result)
 
     def clean(self, queue: str, status: str = "completed", *, grace: int = 0) -> int:
         """Delete a queue's terminal jobs that ended more than `grace` ms ago; return how many (N05).

@@ -1,0 +1,137 @@
+"""Acting on jobs, by their ids or by a filter: what all the verbs share."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from ..errors import JobConflict, JobNotFound
+from ..operations import bulk
+from .finding import Wanted, found
+from .group import FAILURE, NOT_FOUND, Refused, audited, principal, state
+from .looking import COLUMNS, rows_of
+from .printing import counted, emit, table
+
+SAMPLE = 5
+STEP = 500
+MOST = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """What can be done to jobs.
+
+    Attributes:
+        name: As bulks name it.
+        past: What was done, for the report.
+        states: The states of the jobs that it can be done to; meant when a filter names none.
+        act: Does it to one job; returns what became of it.
+    """
+
+    name: str
+    past: str
+    states: tuple[str, ...]
+    act: Callable[[str], str]
+
+
+def act(verb: Verb, ids: Sequence[str], wanted: Wanted, *, yes: bool, most: int, as_json: bool) -> None:
+    """Do it to the jobs that were named, or to those that the filter finds.
+
+    Raises:
+        UsageError: Both were given, or neither.
+        Refused: It could not be done to a job that was named.
+    """
+    if ids and wanted.given:
+        raise click.UsageError("Give ids or filters, not both.")
+    if not ids and not wanted.given:
+        raise click.UsageError("Give ids, or filters such as --state or --queue.")
+    if ids:
+        _act_on_each(verb, ids, as_json)
+    else:
+        _act_on_found(verb, wanted, yes, most, as_json)
+
+
+def _act_on_each(verb: Verb, ids: Sequence[str], as_json: bool) -> None:
+    outcomes: list[dict[str, str]] = []
+    code = 0
+    for id in dict.fromkeys(ids):
+        try:
+            with audited(f"job.{verb.name}", id) as line:
+                outcome = verb.act(id)
+                line.detail = {"outcome": outcome}
+            outcomes.append({"id": id, "outcome": outcome})
+        except (JobNotFound, JobConflict) as problem:
+            code = max(code, NOT_FOUND if isinstance(problem, JobNotFound) else FAILURE)
+            outcomes.append({"id": id, "outcome": "skipped", "reason": str(problem)})
+            if len(ids) > 1 or as_json:
+                click.echo(f"Error: {problem}", err=True)
+            else:
+                raise Refused(str(problem), code) from problem
+    done = sum(entry["outcome"] != "skipped" for entry in outcomes)
+    if as_json:
+        emit({"done": done, "skipped": len(outcomes) - done, "data": outcomes})
+    elif len(outcomes) == 1:
+        click.echo(f"Job {outcomes[0]['id']}: {outcomes[0]['outcome']}.")
+    else:
+        click.echo(f"{counted(done, 'job')} {verb.past}, {len(outcomes) - done:,} skipped.")
+    if code:
+        click.get_current_context().exit(code)
+
+
+def _act_on_found(verb: Verb, wanted: Wanted, yes: bool, most: int, as_json: bool) -> None:
+    if not wanted.filter.states:
+        narrowed = dataclasses.replace(wanted.filter, states=verb.states)
+        wanted = dataclasses.replace(wanted, filter=narrowed)
+    n, is_exact = bulk.count(state(), wanted.scope, wanted.filter)
+    sample = list(found(wanted, SAMPLE)) if n else []
+    if not as_json:
+        click.echo(f"{counted(n, 'job', exact=is_exact)} match{'es' if n == 1 else ''}.")
+        if sample:
+            table(COLUMNS, rows_of(sample))
+            click.echo("…" if n > len(sample) else "", nl=n > len(sample))
+    if not yes and n and not as_json and sys.stdin.isatty():
+        yes = click.confirm(f"{verb.name.capitalize()} {'it' if n == 1 else 'them'}?")
+        if not yes:
+            raise Refused("Nothing was done.")
+    if not yes or not n:
+        if as_json:
+            emit({"dryRun": not yes, "matched": n, "matchedIsExact": is_exact, "sample": [job.id for job in sample]})
+        elif n:
+            click.echo("Nothing was done; add --yes to do it.", err=True)
+        return
+    _do(verb, wanted, most, n, as_json)
+
+
+def _do(verb: Verb, wanted: Wanted, most: int, expected: int, as_json: bool) -> None:
+    with audited(f"job.{verb.name}", "by filter", filter=_told(wanted), expected=expected) as line:
+        running = bulk.start(state(), principal(), wanted.scope, verb.name, wanted.filter, most)
+        line.target = f"bulk:{running.id}"
+    shows_progress = sys.stderr.isatty() and not as_json
+    with click.progressbar(length=expected, label=verb.name, file=sys.stderr, hidden=not shows_progress) as bar:
+        seen = 0
+        while running.state == "running":
+            running = bulk.step(state(), running.id, STEP)
+            bar.update(running.matched - seen)
+            seen = running.matched
+    if as_json:
+        emit({"id": running.id, "state": running.state, "done": running.done, "skipped": running.skipped})
+    else:
+        click.echo(f"{counted(running.done, 'job')} {verb.past}, {running.skipped:,} skipped.")
+    if running.state != "completed":
+        raise Refused(f"The bulk {running.id} was {running.state}.")
+
+
+def _told(wanted: Wanted) -> dict[str, Any]:
+    """Return what was asked for, for the audit; values of arguments may be anybody's data and are not kept."""
+    told: dict[str, Any] = {
+        name: value if isinstance(value, str) else [*map(str, value)] if isinstance(value, tuple) else str(value)
+        for name, value in wanted.given.items()
+    }
+    if "payload" in told:
+        told["payload"] = [".".join(path) for path, _ in wanted.given["payload"]]
+    return told

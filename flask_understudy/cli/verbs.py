@@ -1,0 +1,169 @@
+"""What can be done to jobs: retry, cancel and delete, by id or filter; replay, run now and amend, one at a time."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import click
+
+from ..ledger import CANCELLED, FAILED, LIVE, TERMINAL
+from ..operations import jobs as operations
+from .acting import MOST, Verb, act
+from .finding import Wanted, When, filters
+from .group import audited, jobs, state
+from .printing import as_json_option, emit
+
+
+class JsonObject(click.ParamType):  # type: ignore[type-arg]
+    """A JSON object: arguments by name."""
+
+    name = "json"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read it."""
+        if not isinstance(value, str):
+            return value
+        try:
+            found = json.loads(value)
+        except (ValueError, RecursionError) as problem:
+            self.fail(f"it is no JSON: {problem}", param, ctx)
+        if not isinstance(found, dict):
+            self.fail('it takes a JSON object of arguments by name, such as \'{"to": "a@example.com"}\'.', param, ctx)
+        return found
+
+
+def _on_many(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a verb its ids, filters and `--yes`."""
+    for decorate in (
+        as_json_option,
+        click.option("--most", type=click.IntRange(1, MOST), default=MOST, help="Jobs it touches at the most."),
+        click.option("--yes", "-y", is_flag=True, help="Act on what the filters find, without asking."),
+        filters,
+        click.argument("ids", nargs=-1, metavar="[ID]..."),
+    ):
+        command = decorate(command)
+    return command
+
+
+def _retry(id: str) -> str:
+    operations.retry(state(), id)
+    return "retried"
+
+
+@jobs.command("retry")
+@_on_many
+def retry(ids: tuple[str, ...], wanted: Wanted, **how: Any) -> None:
+    """Reopen failed and cancelled jobs: the same jobs, with attempts as at first.
+
+    With filters it says how many jobs match and shows some; it acts after a yes.
+
+    \b
+    Examples:
+      flask jobs retry 5f0c2f4e-…
+      flask jobs retry --fingerprint 3f2a9c0d11e7b856
+      flask jobs retry --queue email --error timeout --finished-after 2h --yes
+    """
+    act(Verb("retry", "retried", (FAILED, CANCELLED), _retry), ids, wanted, **how)
+
+
+@jobs.command("cancel")
+@_on_many
+def cancel(ids: tuple[str, ...], wanted: Wanted, **how: Any) -> None:
+    """Cancel jobs that have not ended; those that run are asked to stop.
+
+    \b
+    Examples:
+      flask jobs cancel 5f0c2f4e-…
+      flask jobs cancel --queue reports --state waiting --created-before 1d
+    """
+    act(Verb("cancel", "cancelled", LIVE, functools.partial(operations.cancel, state())), ids, wanted, **how)
+
+
+@jobs.command("delete")
+@_on_many
+def delete(ids: tuple[str, ...], wanted: Wanted, **how: Any) -> None:
+    """Delete jobs. One that waits is cancelled first, one that runs is left alone.
+
+    With filters that name no state, jobs that have ended are meant.
+
+    \b
+    Examples:
+      flask jobs delete 5f0c2f4e-…
+      flask jobs delete --type email:send --state completed --finished-before 3d --yes
+    """
+    act(Verb("delete", "deleted", TERMINAL, functools.partial(operations.delete, state())), ids, wanted, **how)
+
+
+@jobs.command("replay")
+@click.argument("job_id", metavar="ID")
+@click.option("--payload", type=JsonObject(), help="Arguments by name, instead of the job's own.")
+@as_json_option
+def replay(job_id: str, payload: dict[str, Any] | None, as_json: bool) -> None:
+    """Send a new job that does what another one did, whatever became of that one.
+
+    \b
+    Examples:
+      flask jobs replay 5f0c2f4e-…
+      flask jobs replay 5f0c2f4e-… --payload '{"to": "b@example.com", "subject": "Hello"}'
+    """
+    with audited("job.replay", job_id) as line:
+        new = operations.replay(state(), job_id, payload=payload)
+        line.detail = {"replayed_as": new}
+    _told({"id": new, "replayOf": job_id}, f"Job {new} replays {job_id}.", as_json)
+
+
+@jobs.command("run-now")
+@click.argument("job_id", metavar="ID")
+@as_json_option
+def run_now(job_id: str, as_json: bool) -> None:
+    """Let a delayed job run now.
+
+    \b
+    Example:
+      flask jobs run-now 5f0c2f4e-…
+    """
+    with audited("job.run_now", job_id):
+        operations.run_now(state(), job_id)
+    _told({"id": job_id, "outcome": "due"}, f"Job {job_id} is due.", as_json)
+
+
+@jobs.command("amend")
+@click.argument("job_id", metavar="ID")
+@click.option("--priority", type=click.IntRange(-1000, 1000), help="Lower runs first.")
+@click.option("--queue", help="Another queue.")
+@click.option("--run-at", type=When(), help="Not before this time; one that has passed means now.")
+@click.option("--payload", type=JsonObject(), help="Arguments by name, instead of all it has.")
+@as_json_option
+def amend(
+    job_id: str,
+    priority: int | None,
+    queue: str | None,
+    run_at: datetime | None,
+    payload: dict[str, Any] | None,
+    as_json: bool,
+) -> None:
+    """Change a job that waits.
+
+    \b
+    Examples:
+      flask jobs amend 5f0c2f4e-… --priority 0
+      flask jobs amend 5f0c2f4e-… --queue email --run-at 2026-12-24T18:00:00Z
+    """
+    changes = {"priority": priority, "queue": queue, "run_at": run_at, "payload": payload}
+    changed = sorted(name for name, value in changes.items() if value is not None)
+    if not changed:
+        raise click.UsageError("Say what to change: --priority, --queue, --run-at or --payload.")
+    with audited("job.amend", job_id, changes=changed):
+        operations.amend(state(), job_id, priority=priority, queue=queue, run_at=run_at, payload=payload)
+    _told({"id": job_id, "changed": changed}, f"Job {job_id}: changed {', '.join(changed)}.", as_json)
+
+
+def _told(data: dict[str, Any], sentence: str, as_json: bool) -> None:
+    if as_json:
+        emit(data)
+    else:
+        click.echo(sentence)

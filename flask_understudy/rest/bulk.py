@@ -1,0 +1,124 @@
+"""Bulks: one verb for all jobs of a filter."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints
+
+from ..contrib.api import Answer, Body, invalid, not_found
+from ..ledger import Bulk
+from ..ledger.search import Filter
+from ..operations import bulk as operations
+from .doors import caller, door, note, state
+from .finding import Wanted, filter_of, scope_of
+from .shapes import Instant, JobSummary, Shape
+
+TAG = "Bulks"
+
+
+class Order(Body):
+    """What shall be done to which jobs."""
+
+    action: Literal["retry", "replay", "cancel", "delete"]
+    filter: Wanted | None = Field(default=None, description="Which jobs; the parameters of a search.")
+    ids: list[Annotated[str, StringConstraints(max_length=64)]] | None = Field(default=None, max_length=10_000)
+    dry_run: bool = Field(default=False, description="Only say how many jobs there are, and show some.")
+    limit: int = Field(default=operations.MOST, ge=1, le=operations.MOST, description="Touch no more jobs than that.")
+
+
+class DryRun(Shape):
+    """What a bulk would find."""
+
+    matched: int
+    matched_is_exact: bool = Field(description="False = there are at least that many.")
+    sample: list[JobSummary]
+
+
+class BulkShape(Shape):
+    """A bulk."""
+
+    id: str
+    action: str
+    state: str = Field(description="running, completed or aborted.")
+    matched: int = Field(description="Jobs looked at so far.")
+    done: int
+    skipped: int = Field(description="Jobs whose state did not allow it.")
+    limit: int
+    created_by: str
+    created_at: Instant
+    finished_at: Instant | None
+
+    @classmethod
+    def of(cls, bulk: Bulk) -> BulkShape:
+        """Return a bulk as it is shown."""
+        return cls(
+            id=bulk.id,
+            action=bulk.action,
+            state=bulk.state,
+            matched=bulk.matched,
+            done=bulk.done,
+            skipped=bulk.skipped,
+            limit=bulk.most,
+            created_by=bulk.subject,
+            created_at=bulk.created_at,
+            finished_at=bulk.finished_at,
+        )
+
+
+@door(
+    "/bulk",
+    method="POST",
+    scope="operate",
+    tag=TAG,
+    audit_as="bulk.start",
+    body=Order,
+    answers={202: BulkShape, 200: Answer(DryRun, "It was a dry run.")},
+)
+def start_bulk(body: Order) -> Any:
+    """Do one thing to all jobs of a filter, or to those named. The clock does it in steps."""
+    here, who = state(), caller()
+    scope = scope_of(who, body.filter or Wanted())
+    wanted = _wanted(body)
+    note(action=body.action, dry_run=body.dry_run)
+    if body.dry_run:
+        n, is_exact = operations.count(here, scope, wanted)
+        found = operations.sample(here, scope, wanted)
+        return DryRun(matched=n, matched_is_exact=is_exact, sample=[JobSummary.of(job) for job in found])
+    bulk = operations.start(here, who.principal, scope, body.action, wanted, body.limit)
+    note(target=bulk.id)
+    return BulkShape.of(bulk), 202
+
+
+@door("/bulk/<bulk_id>", scope="read", tag=TAG, answers={200: BulkShape})
+def show_bulk(bulk_id: str) -> BulkShape:
+    """Say how far a bulk is."""
+    bulk = operations.find(state(), bulk_id, caller().scope)
+    if bulk is None:
+        raise not_found()
+    return BulkShape.of(bulk)
+
+
+@door(
+    "/bulk/<bulk_id>/abort",
+    method="POST",
+    scope="operate",
+    tag=TAG,
+    audit_as="bulk.abort",
+    answers={200: BulkShape},
+    errors=(409,),
+)
+def abort_bulk(bulk_id: str) -> BulkShape:
+    """Do no more of a bulk; what is done stays done."""
+    return BulkShape.of(operations.abort(state(), bulk_id, caller().scope))
+
+
+def _wanted(body: Order) -> Filter:
+    if (body.filter is None) == (body.ids is None):
+        raise invalid("filter", "Give either filter or ids.")
+    if body.ids is not None:
+        return Filter(ids=tuple(body.ids))
+    assert body.filter is not None
+    if not body.filter.model_fields_set:
+        raise invalid("filter", "An empty filter would mean every job there is; say which ones.")
+    return filter_of(state(), caller(), body.filter)

@@ -1,0 +1,232 @@
+"""What every route of the REST API has in common: who may pass, what it takes and answers, and its line in the audit.
+
+A route that changes something does so in one transaction with that line: what was done and who did it are written
+together, or neither is.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+from flask import Blueprint, Response, current_app, g, request
+from itsdangerous import BadSignature, URLSafeTimedSerializer
+from pydantic import BaseModel
+
+from ..context import Principal
+from ..contrib.api import Answer, Problem, not_found, once, operation, problems
+from ..ledger.scope import Scope
+from ..operations import audit
+from ..state import KEY, State
+
+V = TypeVar("V", bound=Callable[..., Any])
+
+bp = Blueprint("understudy", __name__, template_folder="templates")
+problems.init_app(bp)
+
+
+@bp.after_request
+def _tell_version(response: Response) -> Response:
+    response.headers["Jobs-Api-Version"] = VERSION
+    return response
+
+
+#: Of the API; changes that break a client raise it.
+VERSION = "1"
+
+#: What a principal may be allowed to do; `payload` is seeing arguments and results, `tenants` is seeing every tenant.
+SCOPES = ("read", "payload", "enqueue", "operate", "admin", "tenants")
+
+LONGEST_NAME = 500
+
+JOB_TOKEN = "ujt_"
+JOB_TOKEN_SECONDS = 900
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who makes this request.
+
+    Attributes:
+        principal: As the application says.
+        job: The only job that may be seen, when the credentials were a job's token.
+    """
+
+    principal: Principal
+    job: str | None = None
+
+    @property
+    def scope(self) -> Scope:
+        """The part of the ledger that the caller may know of."""
+        tenant = None if self.may("tenants") else self.principal.tenant
+        return Scope(tenant, self.job)
+
+    def may(self, scope: str) -> bool:
+        """Whether the caller has a scope."""
+        return scope in self.principal.scopes
+
+    def need(self, scope: str) -> None:
+        """Refuse a caller without a scope.
+
+        Raises:
+            Problem: 403.
+        """
+        if not self.may(scope):
+            raise Problem(403, detail=f"This needs the scope {scope!r}.")
+
+
+def state() -> State:
+    """Return the library's side of the current application."""
+    return cast(State, current_app.extensions[KEY])
+
+
+def caller() -> Caller:
+    """Return who makes this request.
+
+    Raises:
+        Problem: 401, nobody the application knows.
+    """
+    if "understudy_caller" not in g:
+        g.understudy_caller = _caller()
+    return cast(Caller, g.understudy_caller)
+
+
+def _caller() -> Caller:
+    secret = _job_token()
+    if secret is not None:
+        return _holder(secret)
+    authorizer = state().authorizer
+    principal = authorizer(request) if authorizer is not None else None
+    if principal is None:
+        raise _unauthorised("Send credentials that this application knows.")
+    return Caller(principal)
+
+
+def _job_token() -> str | None:
+    kind, _, secret = request.headers.get("Authorization", "").partition(" ")
+    if kind.lower() == "bearer" and secret.strip().startswith(JOB_TOKEN):
+        return secret.strip()
+    given = request.args.get("token", "") if request.method == "GET" else ""  # an EventSource sends no headers
+    return given if given.startswith(JOB_TOKEN) else None
+
+
+def job_tokens() -> URLSafeTimedSerializer:
+    """Return what signs the tokens that open one job to a browser."""
+    return URLSafeTimedSerializer(current_app.secret_key or "", salt="understudy-job-token")
+
+
+def _holder(secret: str) -> Caller:
+    try:
+        tenant, job = job_tokens().loads(secret.removeprefix(JOB_TOKEN), max_age=JOB_TOKEN_SECONDS)
+    except (BadSignature, ValueError, TypeError):
+        raise _unauthorised("The job's token is invalid or has expired.") from None
+    return Caller(Principal(subject=f"job:{job}", tenant=tenant, scopes=frozenset({"read"})), job)
+
+
+def _unauthorised(detail: str) -> Problem:
+    return Problem(401, detail=detail, headers={"WWW-Authenticate": 'Bearer realm="jobs"'})
+
+
+def require(scope: str, *, opens_to_token: bool = False) -> Caller:
+    """Return who makes this request.
+
+    Raises:
+        Problem: 401, nobody; 403, without the scope, or with a token that opens another job's door only.
+    """
+    who = caller()
+    if not who.may(scope) or (who.job is not None and not opens_to_token):
+        raise Problem(403, detail=f"This needs the scope {scope!r}.")
+    return who
+
+
+def door(
+    rule: str,
+    *,
+    scope: str,
+    tag: str,
+    answers: Mapping[int, Answer | type[BaseModel]],
+    method: str = "GET",
+    audit_as: str | None = None,
+    opens_to_token: bool = False,
+    body: type[BaseModel] | None = None,
+    body_is_optional: bool = False,
+    query: type[BaseModel] | None = None,
+    errors: tuple[int, ...] = (),
+) -> Callable[[V], V]:
+    """Declare a route of the API.
+
+    Args:
+        rule: Below the API's prefix.
+        scope: What the caller needs.
+        tag: The group it stands in.
+        answers: The successful answers by status.
+        method: The HTTP method.
+        audit_as: The action's name in the audit, `job.retry`; every route that changes something has one.
+        opens_to_token: Whether a job's own token opens it.
+        body: Model of the body, handed over as `body`.
+        body_is_optional: Whether a request without a body means defaults.
+        query: Model of the query, handed over as `query`.
+        errors: Further statuses.
+    """
+
+    def decorate(view: V) -> V:
+        described = operation(
+            tag=tag, answers=answers, body=body, body_is_optional=body_is_optional, query=query, errors=errors
+        )(view)
+
+        @functools.wraps(described)
+        def guarded(**given: Any) -> Any:
+            require(scope, opens_to_token=opens_to_token)
+            if any("\x00" in str(value) or len(str(value)) > LONGEST_NAME for value in given.values()):
+                raise not_found()  # no database could be asked for it
+            if audit_as is None:
+                return described(**given)
+            return _audited(audit_as, functools.partial(described, **given), str(next(iter(given.values()), "")))
+
+        guarded.__guard__ = scope  # type: ignore[attr-defined]
+        guarded.__audit__ = audit_as  # type: ignore[attr-defined]
+        bp.add_url_rule(rule, endpoint=view.__name__, view_func=guarded, methods=[method])
+        return view
+
+    return decorate
+
+
+def _audited(action: str, act: Callable[[], Any], target: str) -> Any:
+    """Do it once, in one transaction with its line in the audit; what fails leaves nothing behind."""
+    session, who = state().db.session, caller().principal
+
+    def audited() -> Any:
+        line = g.understudy_audit = audit.line(who, action, target, request.remote_addr)
+        session.add(line)
+        session.flush()
+        return act()
+
+    session.rollback()
+    try:
+        return once(session, who.tenant, who.subject, audited)
+    except BaseException:
+        session.rollback()
+        raise
+
+
+def settle() -> None:
+    """Commit what was done so far, so that others and the answer see it."""
+    state().db.session.commit()
+
+
+def note(target: str | None = None, **detail: Any) -> None:
+    """Say more about what is being done, for the audit.
+
+    Args:
+        target: What it is done to, unless the path says so.
+        **detail: Further facts, as JSON.
+    """
+    line = g.understudy_audit
+    if target is not None:
+        line.target = target
+    line.detail = {**(line.detail or {}), **detail}
+
+
+__all__ = ["SCOPES", "Caller", "bp", "caller", "door", "job_tokens", "note", "require", "settle", "state"]

@@ -1,0 +1,306 @@
+"""Jobs: find them, see one, act on one."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Any
+
+from flask import Response, request
+from pydantic import AwareDatetime, Field, StringConstraints
+
+from ..contrib.api import Answer, Body, not_found
+from ..ledger import Job, queries
+from ..operations import jobs as operations
+from . import following
+from .doors import caller, door, note, state
+from .finding import PageOf, Query, Several, Word, cursor_of, place_of, search_of
+from .presenting import detail_of
+from .shapes import Instant, JobDetail, JobSummary, Shape
+
+TAG = "Jobs"
+
+Reason = Annotated[str, StringConstraints(max_length=500)]
+
+
+class JobPage(Shape):
+    """A page of jobs."""
+
+    data: list[JobSummary]
+    next_cursor: str | None = Field(description="Leads on; null = there is no more.")
+    total: int | None = Field(default=None, description="When it was asked for.")
+    total_is_exact: bool | None = Field(default=None, description="False = there are at least that many.")
+
+
+class AttemptShape(Shape):
+    """An attempt that did not complete."""
+
+    number: int
+    outcome: str = Field(description="retried, failed, cancelled, handed_back or crashed.")
+    started_at: Instant | None
+    finished_at: Instant
+    worker: str | None
+    error: str | None
+    traceback: str | None = Field(description="Null without permission to see payloads.")
+
+
+class Attempts(Shape):
+    """The attempts of a job that did not complete, the first one first."""
+
+    data: list[AttemptShape]
+
+
+class LogLine(Shape):
+    """A line of a job's timeline."""
+
+    id: int
+    at: Instant
+    kind: str = Field(description="log, cancel_requested, cancelled or retried.")
+    attempt: int
+    message: str
+
+
+class Log(Shape):
+    """The timeline of a job, the first line first."""
+
+    data: list[LogLine]
+
+
+class Waiting(Body):
+    """Whether to wait."""
+
+    wait: float = Field(0, ge=0, le=30, description="s to wait for the job's end.")
+    token: Word | None = Field(default=None, description="A job's own token, for clients that send no headers.")
+
+
+class Cancellation(Body):
+    """Why."""
+
+    reason: Reason = "cancelled"
+
+
+class Cancelled(Shape):
+    """What became of the wish."""
+
+    id: str
+    outcome: str = Field(description="cancelled, or requested when the job runs and was asked to stop.")
+
+
+class Replay(Body):
+    """What the new job does differently."""
+
+    payload: dict[str, Any] | None = Field(default=None, description="Arguments by name; default those of the job.")
+
+
+class Amendment(Body):
+    """What shall change."""
+
+    priority: int | None = Field(default=None, ge=-1000, le=1000)
+    queue: Word | None = None
+    run_at: AwareDatetime | None = None
+    payload: dict[str, Any] | None = None
+
+
+class Force(Body):
+    """Whether to stop a job that runs."""
+
+    force: Annotated[str, StringConstraints(pattern="^cancel$")] | None = None
+
+
+@door("", scope="read", tag=TAG, query=Query, answers={200: JobPage})
+def find_jobs(query: Query) -> JobPage:
+    """Search jobs over all queues.
+
+    A page may hold fewer jobs than asked for, or none, and still lead on: a search that no index answers reads a
+    limited number of jobs at a time.
+    """
+    search = search_of(state(), caller(), query, newest_first=query.sort.startswith("-"))
+    page = search.page(query.limit, place_of(query.cursor))
+    total, is_exact = search.count() if query.count else (None, None)
+    return JobPage(
+        data=[JobSummary.of(job) for job in page.jobs],
+        next_cursor=cursor_of(page.after),
+        total=total,
+        total_is_exact=is_exact,
+    )
+
+
+@door(
+    "/<job_id>",
+    scope="read",
+    tag=TAG,
+    query=Waiting,
+    opens_to_token=True,
+    answers={200: JobDetail, 304: Answer(description="It is as the If-None-Match says.")},
+)
+def show_job(job_id: str, query: Waiting) -> Any:
+    """Describe a job; wait for its end with `wait`, ask whether it changed with `If-None-Match`."""
+    who = caller()
+    job = following.wait_for_end(state(), who.scope, job_id, query.wait)
+    body = detail_of(state(), who, existing(job)).model_dump_json(by_alias=True)
+    response = Response(body, content_type="application/json")
+    response.set_etag(hashlib.sha256(body.encode()).hexdigest()[:32])
+    response.headers["Cache-Control"] = "private, no-cache"
+    return response.make_conditional(request)
+
+
+@door(
+    "/<job_id>",
+    method="PATCH",
+    scope="operate",
+    tag=TAG,
+    audit_as="job.amend",
+    body=Amendment,
+    answers={200: JobDetail},
+    errors=(409,),
+)
+def amend_job(job_id: str, body: Amendment) -> JobDetail:
+    """Change a job that waits: its priority, queue, time or arguments."""
+    who = caller()
+    if body.payload is not None:
+        who.need("payload")
+    note(changes=sorted(body.model_fields_set))
+    operations.amend(
+        state(), job_id, who.scope, priority=body.priority, queue=body.queue, run_at=body.run_at, payload=body.payload
+    )
+    return _shown(job_id)
+
+
+@door(
+    "/<job_id>",
+    method="DELETE",
+    scope="operate",
+    tag=TAG,
+    audit_as="job.delete",
+    query=Force,
+    answers={204: Answer(description="It is gone."), 202: Cancelled},
+    errors=(409,),
+)
+def delete_job(job_id: str, query: Force) -> Any:
+    """Remove a job; one that runs is only asked to stop, and that with `force=cancel`."""
+    return remove(job_id, query)
+
+
+@door(
+    "/<job_id>/retry",
+    method="POST",
+    scope="operate",
+    tag=TAG,
+    audit_as="job.retry",
+    answers={200: JobDetail},
+    errors=(409,),
+)
+def retry_job(job_id: str) -> JobDetail:
+    """Reopen a failed or cancelled job, the same one, with attempts as at first."""
+    operations.retry(state(), job_id, caller().scope)
+    return _shown(job_id)
+
+
+@door(
+    "/<job_id>/replay",
+    method="POST",
+    scope="operate",
+    tag=TAG,
+    audit_as="job.replay",
+    body=Replay,
+    body_is_optional=True,
+    answers={202: JobDetail},
+    errors=(409,),
+)
+def replay_job(job_id: str, body: Replay) -> tuple[JobDetail, int, dict[str, str]]:
+    """Send a new job that does what this one did."""
+    who = caller()
+    if body.payload is not None:
+        who.need("payload")
+    new = operations.replay(state(), job_id, who.scope, payload=body.payload)
+    note(replayed_as=new)
+    return _shown(new), 202, {"Location": following.location(new)}
+
+
+@door(
+    "/<job_id>/cancel",
+    method="POST",
+    scope="operate",
+    tag=TAG,
+    audit_as="job.cancel",
+    body=Cancellation,
+    body_is_optional=True,
+    answers={200: Cancelled, 202: Answer(Cancelled, "It runs and was asked to stop.")},
+    errors=(409,),
+)
+def cancel_job(job_id: str, body: Cancellation) -> tuple[Cancelled, int]:
+    """Cancel a job; one that runs is asked to stop."""
+    outcome = operations.cancel(state(), job_id, body.reason, caller().scope)
+    note(outcome=outcome)
+    return Cancelled(id=job_id, outcome=outcome), 200 if outcome == "cancelled" else 202
+
+
+@door(
+    "/<job_id>/run-now",
+    method="POST",
+    scope="operate",
+    tag=TAG,
+    audit_as="job.run_now",
+    answers={200: JobDetail},
+    errors=(409,),
+)
+def run_job_now(job_id: str) -> JobDetail:
+    """Let a delayed job run now."""
+    operations.run_now(state(), job_id, caller().scope)
+    return _shown(job_id)
+
+
+@door("/<job_id>/attempts", scope="read", tag=TAG, query=None, opens_to_token=True, answers={200: Attempts})
+def list_attempts(job_id: str) -> Attempts:
+    """List the attempts of a job that did not complete."""
+    existing(queries.find(state().database, job_id, scope=caller().scope))
+    sees_payload = caller().may("payload")
+    return Attempts(
+        data=[
+            AttemptShape(
+                number=attempt.number,
+                outcome=attempt.outcome,
+                started_at=attempt.started_at,
+                finished_at=attempt.finished_at,
+                worker=attempt.worker_id,
+                error=attempt.error,
+                traceback=attempt.traceback if sees_payload else None,
+            )
+            for attempt in queries.attempts(state().database, job_id)
+        ]
+    )
+
+
+@door("/<job_id>/logs", scope="read", tag=TAG, opens_to_token=True, answers={200: Log})
+def list_log(job_id: str) -> Log:
+    """List what a job logged and what was done to it."""
+    existing(queries.find(state().database, job_id, scope=caller().scope))
+    lines = queries.timeline(state().database, job_id)
+    return Log(
+        data=[LogLine(id=e.id, at=e.at, kind=e.kind, attempt=e.attempt, message=e.message) for e in lines],
+    )
+
+
+def existing(job: Job | None) -> Job:
+    """Return the job.
+
+    Raises:
+        Problem: 404, there is none as far as the caller may know.
+    """
+    if job is None:
+        raise not_found()
+    return job
+
+
+def remove(job_id: str, query: Force) -> Any:
+    """Remove a job, or ask one that runs to stop."""
+    outcome = operations.delete(state(), job_id, caller().scope, stop=query.force == "cancel")
+    note(outcome=outcome)
+    return ("", 204) if outcome == "deleted" else (Cancelled(id=job_id, outcome=outcome), 202)
+
+
+def _shown(job_id: str) -> JobDetail:
+    """Return a job as the transaction of this request sees it."""
+    return detail_of(state(), caller(), operations.existing(state(), job_id, caller().scope))
+
+
+__all__ = ["Force", "JobPage", "PageOf", "Several", "existing", "remove"]

@@ -1,0 +1,183 @@
+"""Sending jobs, and what can be sent: the actors that say `api=True`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import dramatiq
+from dramatiq.errors import ActorNotFound
+from pydantic import AwareDatetime, Field, StringConstraints
+
+from ..contrib.api import Answer, Body, invalid, not_found
+from ..operations import jobs as operations
+from ..operations import queues
+from ..policy import QueuePolicy, time_limit_ms
+from ..signatures import check_payload, schema_of
+from ..submission import max_attempts
+from . import following
+from .doors import caller, door, note, settle, state
+from .presenting import detail_of
+from .shapes import JobDetail, Shape
+
+TAG = "Sending"
+
+Word = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+
+class Order(Body):
+    """A job to be done."""
+
+    type: Word = Field(description="The actor's name; see /types.")
+    payload: dict[str, Any] = Field(default={}, description="Its arguments by name.")
+    queue: Word | None = Field(default=None, description="Default: the actor's.")
+    priority: int | None = Field(default=None, ge=-1000, le=1000, description="Lower runs first.")
+    delay: int | None = Field(default=None, ge=0, description="ms until it may run.")
+    scheduled_for: AwareDatetime | None = Field(default=None, description="Not before this time.")
+    expires_at: AwareDatetime | None = Field(default=None, description="Not after this time.")
+    attempts: int | None = Field(default=None, ge=1, le=1_000_000, description="Executions in total.")
+    max_retries: int | None = Field(default=None, ge=0, le=1_000_000, description="attempts - 1.")
+    timeout: int | None = Field(default=None, ge=1, le=86_400_000, description="ms that one attempt may take.")
+    deduplication_key: Annotated[str, StringConstraints(min_length=1, max_length=255)] | None = None
+    tags: list[Annotated[str, StringConstraints(max_length=100)]] | None = Field(default=None, max_length=50)
+    correlation_id: Word | None = None
+
+
+class Waiting(Body):
+    """Whether to wait."""
+
+    wait: float = Field(0, ge=0, le=30, description="s to wait for the job's end.")
+
+
+class SentJob(JobDetail):
+    """The job that does it."""
+
+    duplicate: bool = Field(description="Whether a live job with the same deduplication key does it already.")
+
+
+class TypeShape(Shape):
+    """An actor."""
+
+    name: str
+    description: str
+    queue: str
+    priority: int | None
+    max_attempts: int | None = Field(description="null = no limit.")
+    timeout_ms: float | None = Field(description="null = no limit.")
+    can_be_sent: bool = Field(description="Whether the API may send it.")
+    fallback: str = Field(description="What happens while the broker is down: sync, hold or fail.")
+
+
+class TypeDetail(TypeShape):
+    """An actor and what it takes."""
+
+    payload_schema: dict[str, Any]
+
+
+class Types(Shape):
+    """All actors."""
+
+    data: list[TypeShape]
+
+
+@door(
+    "",
+    method="POST",
+    scope="enqueue",
+    tag=TAG,
+    audit_as="job.send",
+    body=Order,
+    query=Waiting,
+    answers={202: SentJob, 200: Answer(SentJob, "A live job with the same deduplication key does it already.")},
+    errors=(409, 503),
+)
+def send_job(body: Order, query: Waiting) -> tuple[SentJob, int, dict[str, str]]:
+    """Send a job."""
+    here, who = state(), caller()
+    actor = _sendable(body.type)
+    check_payload(actor, body.payload)
+    if body.queue is not None:
+        queues.check(here, body.queue)
+    options: dict[str, Any] = {
+        "tenant": who.principal.tenant,
+        "owner": who.principal.subject,
+        "priority": body.priority,
+        "run_at": body.scheduled_for,
+        "expires_at": body.expires_at,
+        "attempts": body.attempts,
+        "max_retries": body.max_retries,
+        "time_limit": body.timeout,
+        "dedup_key": body.deduplication_key,
+        "tags": body.tags,
+        "correlation_id": body.correlation_id,
+    }
+    given = {name: value for name, value in options.items() if value is not None}
+    message = actor.message_with_options(kwargs=body.payload, **given)
+    if body.queue is not None:
+        message = message.copy(queue_name=body.queue)
+    sent = here.broker.enqueue(message, delay=body.delay)
+    note(target=sent.message_id, type=actor.actor_name)
+    is_duplicate = sent.message_id != message.message_id
+    if query.wait:
+        settle()  # nobody runs what is not committed
+        following.wait_for_end(here, who.scope, sent.message_id, query.wait)
+    job = operations.existing(here, sent.message_id, who.scope)
+    shown = SentJob(**dict(detail_of(here, who, job)), duplicate=is_duplicate)
+    return shown, 200 if is_duplicate else 202, {"Location": following.location(job.id)}
+
+
+@door("/types", scope="read", tag=TAG, answers={200: Types})
+def list_types() -> Types:
+    """List the actors there are."""
+    return Types(data=[TypeShape(**_described(actor)) for _, actor in sorted(state().broker.actors.items())])
+
+
+@door(
+    "/types/<path:type_name>/schema", scope="read", tag=TAG, answers={200: Answer(media_type="application/schema+json")}
+)
+def show_type_schema(type_name: str) -> Any:
+    """Return the JSON Schema of an actor's arguments."""
+    return schema_of(_actor(type_name)), 200, {"Content-Type": "application/schema+json"}
+
+
+@door("/types/<path:type_name>", scope="read", tag=TAG, answers={200: TypeDetail})
+def show_type(type_name: str) -> TypeDetail:
+    """Describe an actor."""
+    actor = _actor(type_name)
+    return TypeDetail(**_described(actor), payload_schema=schema_of(actor))
+
+
+def _actor(name: str) -> dramatiq.Actor[Any, Any]:
+    try:
+        return state().broker.get_actor(name)
+    except ActorNotFound:
+        raise not_found() from None
+
+
+def _sendable(name: str) -> dramatiq.Actor[Any, Any]:
+    """Return an actor that the API may send; one that it may not is as unknown as one that is not there."""
+    actors = state().broker.actors
+    try:
+        actor = state().broker.get_actor(name)
+    except ActorNotFound:
+        actor = None
+    if actor is None or not actor.options.get("api"):
+        known = ", ".join(sorted(name for name, known in actors.items() if known.options.get("api"))) or "none"
+        raise invalid("type", f"{name[:80]!r} cannot be sent through the API. There are: {known}.")
+    return actor
+
+
+def _described(actor: dramatiq.Actor[Any, Any]) -> dict[str, Any]:
+    config = state().config
+    policy = config.queues.get(actor.queue_name, QueuePolicy())
+    limit = time_limit_ms({}, actor.options, policy)
+    priority = getattr(actor, "own_priority", None)
+    return {
+        "name": actor.actor_name,
+        "description": actor.options.get("description") or "",
+        "queue": actor.queue_name,
+        "priority": priority if priority is not None else policy.priority,
+        "max_attempts": max_attempts({}, actor, policy, config),
+        "timeout_ms": None if limit == float("inf") else limit,
+        "can_be_sent": bool(actor.options.get("api")),
+        "fallback": actor.options.get("fallback") or config.fallback,
+    }

@@ -1,0 +1,134 @@
+"""Acting on jobs, one at a time and by a filter."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.flask_understudy.cli.conftest import Typist
+
+
+@pytest.mark.requirement("O02", "S02")
+def test_retried_job_waits_again_and_the_audit_knows_who_did_it(cli: Typist) -> None:
+    id = cli.fail()
+
+    said = cli("retry", id)
+
+    assert cli.site.job(id).state == "waiting"
+    assert said.out == f"Job {id}: retried.\n"
+    [line] = cli("audit", "--json").json["data"]
+    assert (line["action"], line["target"]) == ("job.retry", id)
+    assert line["subject"].startswith("cli:")
+
+
+def test_several_ids_are_each_tried_and_the_worst_code_counts(cli: Typist) -> None:
+    failed, waiting = cli.fail(), cli.send()
+
+    said = cli("retry", failed, waiting, "nope", "--json", expect=4)
+
+    assert (said.json["done"], said.json["skipped"]) == (1, 2)
+    assert cli.site.job(failed).state == "waiting"
+    assert "only failed and cancelled jobs can be retried" in said.err
+    assert cli.audit() == [("job.retry", failed)]
+
+
+def test_wrong_state_is_a_failure_and_leaves_no_line_in_the_audit(sqlite_cli: Typist) -> None:
+    id = sqlite_cli.send()
+
+    assert "can be retried" in sqlite_cli.fails("retry", id, code=1)
+    assert sqlite_cli.audit() == []
+
+
+@pytest.mark.requirement("O04")
+def test_cancelled_job_does_not_run(cli: Typist) -> None:
+    id = cli.send()
+
+    assert cli("cancel", id).out == f"Job {id}: cancelled.\n"
+    assert cli.site.job(id).state == "cancelled"
+
+
+@pytest.mark.requirement("O03")
+def test_replay_sends_a_new_job_with_other_arguments(cli: Typist) -> None:
+    id = cli.fail("disk is full")
+
+    new = cli("replay", id, "--payload", '{"text": "again"}', "--json").json["id"]
+
+    assert cli.site.job(new).kwargs == {"text": "again"}
+    assert cli.site.job(new).replay_of == id
+    assert cli.site.job(id).state == "failed"
+    assert cli.audit() == [("job.replay", id)]
+
+
+def test_delete_run_now_and_amend_do_what_they_say(cli: Typist) -> None:
+    gone, soon = cli.send(), cli.send(delay=60_000)
+
+    cli("delete", gone)
+    cli("amend", soon, "--priority", "-5", "--payload", '{"to": "b@example.com"}')
+    cli("run-now", soon)
+
+    assert gone not in {job.id for job in cli.site.all_jobs()}
+    job = cli.site.job(soon)
+    assert (job.state, job.priority, job.kwargs) == ("waiting", -5, {"to": "b@example.com"})
+    assert [action for action, _ in cli.audit()] == ["job.run_now", "job.amend", "job.delete"]
+
+
+def test_filters_alone_say_what_matches_and_do_nothing(cli: Typist) -> None:
+    failed = [cli.fail() for _ in range(7)]
+
+    said = cli("retry", "--queue", "reports")
+    dry = cli("retry", "--queue", "reports", "--json").json
+
+    assert "7 jobs match." in said.out
+    assert sum(id in said.out for id in failed) == 5
+    assert "Nothing was done; add --yes" in said.err
+    assert (dry["dryRun"], dry["matched"]) == (True, 7)
+    assert {cli.site.job(id).state for id in failed} == {"failed"}
+    assert cli.audit() == []
+
+
+@pytest.mark.requirement("O02", "S11")
+def test_failures_of_one_kind_alone_are_retried(cli: Typist) -> None:
+    disk = [cli.fail("disk is full") for _ in range(3)]
+    key = [cli.fail("x", "key") for _ in range(2)]
+    groups = cli("failures", "--json").json["data"]
+    assert [(group["count"], group["type"]) for group in groups] == [(3, "report:make"), (2, "report:make")]
+    assert groups[0]["example"] in disk
+
+    said = cli("retry", "--fingerprint", groups[0]["fingerprint"], "--yes")
+
+    assert "3 jobs retried, 0 skipped." in said.out
+    assert {cli.site.job(id).state for id in disk} == {"waiting"}
+    assert {cli.site.job(id).state for id in key} == {"failed"}
+    [(action, target)] = cli.audit()
+    assert action == "job.retry"
+    assert target.startswith("bulk:")
+
+
+def test_delete_by_filter_means_ended_jobs(cli: Typist) -> None:
+    failed, waiting = cli.fail(tenant="acme"), cli.send(tenant="acme")
+
+    said = cli("delete", "--tenant", "acme", "--yes", "--json").json
+
+    assert said["done"] == 1
+    assert [job.id for job in cli.site.all_jobs()] == [waiting]
+    assert failed != waiting
+
+
+def test_cancel_by_filter_reaches_more_jobs_than_one_step_does(cli: Typist) -> None:
+    messages = [cli.mail.message(f"{i}@example.com") for i in range(1203)]
+    with cli.site.app.app_context():
+        cli.site.jobs.send_many(messages)
+
+    said = cli("cancel", "--type", "mail:send", "--yes")
+
+    assert "1,203 jobs cancelled" in said.out
+    assert cli("list", "--state", "waiting", "--json").json["data"] == []
+
+
+def test_arguments_that_were_searched_for_are_not_kept_in_the_audit(sqlite_cli: Typist) -> None:
+    sqlite_cli.send("ada@example.com")
+
+    sqlite_cli("cancel", "--payload", "to:ada@example.com", "--yes")
+
+    [line] = sqlite_cli("audit", "--json").json["data"]
+    assert "ada" not in str(line)
+    assert line["detail"]["filter"]["payload"] == ["to"]

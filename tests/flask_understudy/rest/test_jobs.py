@@ -1,0 +1,279 @@
+"""Jobs over HTTP: finding, showing and acting on them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.flask_understudy.rest.conftest import Api
+
+
+def ids(answer: Any) -> list[str]:
+    return [job["id"] for job in answer["data"]]
+
+
+# -- finding -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("O01")
+def test_jobs_are_listed_newest_first_page_by_page(api: Api) -> None:
+    for n in range(5):
+        api.send("a@b.c", n)
+    newest = [job.id for job in sorted(api.site.all_jobs(), key=lambda job: (job.created_at, job.id), reverse=True)]
+
+    first = api.get("?limit=2")
+    second = api.get(f"?limit=2&cursor={first['nextCursor']}")
+    third = api.get(f"?limit=2&cursor={second['nextCursor']}")
+
+    assert ids(first) + ids(second) + ids(third) == newest
+    assert third["nextCursor"] is None
+    assert ids(api.get("?sort=created_at&limit=3")) == newest[:1:-1]
+
+
+def test_filters_are_alternatives_within_and_conditions_between(api: Api) -> None:
+    waiting = api.send("a@b.c", tags=["red", "blue"])
+    delayed = api.send("x@y.z", delay=60_000, tags=["green"])
+    failed = api.fail("the disk is full 7")
+
+    assert ids(api.get("?status=waiting")) == [waiting]
+    assert set(ids(api.get("?status=waiting&status=delayed"))) == {waiting, delayed}
+    assert ids(api.get("?status=failed")) == [failed]
+    assert set(ids(api.get("?status=failed&status=waiting"))) == {failed, waiting}
+    assert ids(api.get("?queue=reports")) == [failed]
+    assert ids(api.get("?queue=email&status=failed")) == []
+    assert ids(api.get("?type=broken")) == [failed]
+    assert ids(api.get("?tag=blue&tag=none")) == [waiting]
+    assert ids(api.get("?error=DISK IS")) == [failed]
+    assert ids(api.get("?q=full 7")) == [failed]
+    assert ids(api.get(f"?id={waiting}&id=unknown")) == [waiting]
+    assert ids(api.get("?error=100%25")) == []  # a percent sign is a percent sign
+    assert ids(api.get("?payload=to:x@y.z")) == [delayed]
+    assert ids(api.get("?payload=0:x@y.z")) == [delayed]
+    assert ids(api.get("?payload=to:nobody")) == []
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat().replace("+00:00", "Z")
+    assert ids(api.get(f"?createdAfter={tomorrow}")) == []
+    assert len(ids(api.get(f"?created_before={tomorrow}"))) == 3
+    assert ids(api.get(f"?status=failed&finishedBefore={tomorrow}")) == [failed]
+
+
+def test_values_in_keyword_arguments_are_found_by_path(api: Api) -> None:
+    with api.site.app.app_context():
+        message = api.actors["work"].send_with_options(kwargs={"to": {"user": {"id": 42, "ok": True}}}, tenant="acme")
+
+    assert ids(api.get("?payload=to.user.id:42")) == [message.message_id]
+    assert ids(api.get("?payload=to.user.ok:true")) == [message.message_id]
+    assert ids(api.get("?payload=to.user.id:4")) == []
+
+
+def test_ended_jobs_are_listed_by_their_end(api: Api) -> None:
+    first, second = api.send("1"), api.send("2")
+    api.site.worker.run(second)
+    api.site.worker.run(first)
+
+    page = api.get("?status=completed&limit=1")
+
+    assert ids(page) == [first]
+    assert ids(api.get(f"?status=completed&limit=1&cursor={page['nextCursor']}")) == [second]
+
+
+def test_jobs_are_counted_on_demand(api: Api) -> None:
+    for n in range(3):
+        api.send("a@b.c", n)
+    api.fail()
+
+    assert api.get("")["total"] is None
+    assert api.get("?count=true&limit=1")["total"] == 4
+    assert api.get("?count=true&status=waiting")["total"] == 3
+    assert api.get("?count=true&q=boom")["totalIsExact"] is True
+
+
+@pytest.mark.requirement("P04")
+def test_secrets_cannot_be_searched(api: Api) -> None:
+    api.get("?payload=token:x", 403)
+    api.as_(scopes="read").get("?payload=to:x", 403)
+
+
+@pytest.mark.parametrize(
+    ("query", "pointer"),
+    [
+        ("limit=0", "/limit"),
+        ("limit=1001", "/limit"),
+        ("limit=abc", "/limit"),
+        ("status=gone", "/status"),
+        ("colour=red", "/colour"),
+        ("cursor=abc", "/cursor"),
+        ("sort=id;drop", "/sort"),
+        ("createdAfter=yesterday", "/createdAfter"),
+        ("createdAfter=2026-01-01T00:00:00", "/createdAfter"),
+        ("payload=to", "/payload"),
+        ("payload=..:x", "/payload"),
+    ],
+)
+def test_a_wrong_query_is_refused_by_name(sqlite_api: Api, query: str, pointer: str) -> None:
+    answer = sqlite_api.get(f"?{query}", 422)
+
+    assert [error["pointer"] for error in answer["errors"]] == [pointer]
+
+
+# -- one job -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("I10")
+def test_a_job_is_shown_with_its_arguments_by_name_and_without_secrets(api: Api) -> None:
+    with api.site.app.app_context():
+        message = api.actors["work"].send_with_options(args=("a@b.c",), kwargs={"token": "hunter2"}, tenant="acme")
+
+    job = api.get(f"/{message.message_id}")
+
+    assert job["payload"] == {"to": "a@b.c", "token": "***"}
+    assert (job["type"], job["queue"], job["state"], job["attemptsMade"]) == ("work", "email", "waiting", 0)
+    assert job["createdAt"].endswith("Z")
+
+
+def test_payload_and_result_are_for_those_who_may_see_them(api: Api) -> None:
+    id = api.send("a@b.c")
+    api.site.worker.run(id)
+
+    assert api.get(f"/{id}")["result"] == "done for a@b.c"
+    shown = api.as_(scopes="read").get(f"/{id}")
+    assert (shown["payload"], shown["result"]) == (None, None)
+
+
+@pytest.mark.requirement("P03", "P04")
+def test_somebody_elses_job_is_not_there(api: Api) -> None:
+    id = api.send("a@b.c", tenant="other")
+
+    theirs = api("GET", f"/{id}")
+    unknown = api("GET", "/00000000-0000-0000-0000-000000000000")
+
+    assert theirs.status_code == unknown.status_code == 404
+    assert theirs.json["detail"] == unknown.json["detail"]
+    assert ids(api.get("")) == []
+    assert api.as_(scopes="read tenants").get(f"/{id}")["tenant"] == "other"
+    assert ids(api.as_(scopes="read tenants").get("")) == [id]
+    assert ids(api.as_(scopes="read tenants").get("?tenant=acme")) == []
+    api.get("?tenant=other", 403)
+
+
+def test_a_job_can_be_waited_for(api: Api) -> None:
+    id = api.send("a@b.c")
+    api.site.worker.run(id)
+
+    assert api.get(f"/{id}?wait=30")["state"] == "completed"
+    assert api.get(f"/{api.send('x')}?wait=0.1")["state"] == "waiting"
+    api.get(f"/{id}?wait=31", 422)
+
+
+def test_an_unchanged_job_is_not_sent_again(api: Api) -> None:
+    id = api.send("a@b.c")
+    tag = api("GET", f"/{id}").headers["ETag"]
+
+    assert api("GET", f"/{id}", headers={"If-None-Match": tag}).status_code == 304
+    api.site.worker.run(id)
+    assert api("GET", f"/{id}", headers={"If-None-Match": tag}).status_code == 200
+
+
+def test_attempts_and_log_are_listed(api: Api) -> None:
+    id = api.fail("no luck")
+
+    [attempt] = api.get(f"/{id}/attempts")["data"]
+    assert (attempt["number"], attempt["outcome"]) == (1, "failed")
+    assert "no luck" in attempt["error"]
+    assert "Traceback" in attempt["traceback"]
+    assert api.as_(scopes="read").get(f"/{id}/attempts")["data"][0]["traceback"] is None
+    api.post(f"/{id}/retry")
+    assert [line["kind"] for line in api.get(f"/{id}/logs")["data"]] == ["retried"]
+
+
+# -- acting ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("I11", "O02")
+def test_a_failed_job_is_retried(api: Api) -> None:
+    id = api.fail()
+
+    assert api.post(f"/{id}/retry")["state"] == "waiting"
+    api.post(f"/{id}/retry", 409)
+    assert api.site.job(id).state == "waiting"
+
+
+@pytest.mark.requirement("O03")
+def test_a_replay_is_a_new_job(api: Api) -> None:
+    id = api.fail("first")
+
+    new = api.post(f"/{id}/replay", 202)
+    other = api.post(f"/{id}/replay", 202, json={"payload": {"text": "second"}})
+
+    assert new["replayOf"] == other["replayOf"] == id
+    assert new["id"] != id
+    assert api.site.job(new["id"]).args == ["first"]
+    assert api.site.job(other["id"]).kwargs == {"text": "second"}
+    assert api.site.job(id).state == "failed"
+    api.post(f"/{id}/replay", 422, json={"payload": {"colour": "red"}})
+
+
+@pytest.mark.requirement("O04")
+def test_a_job_is_cancelled(api: Api) -> None:
+    id = api.send("a@b.c")
+
+    assert api.post(f"/{id}/cancel", json={"reason": "not needed"}) == {"id": id, "outcome": "cancelled"}
+    api.post(f"/{id}/cancel", 409)
+    assert api.get(f"/{id}")["reason"] == "not needed"
+
+
+def test_a_running_job_is_asked_to_stop(api: Api) -> None:
+    id = api.send("a@b.c")
+    api.site.claim(api.site.process(), id)
+
+    assert api.post(f"/{id}/cancel", 202)["outcome"] == "requested"
+    assert api.get(f"/{id}")["cancelRequestedAt"] is not None
+
+
+def test_a_delayed_job_is_made_due(api: Api) -> None:
+    id = api.send("a@b.c", delay=3_600_000)
+
+    assert api.post(f"/{id}/run-now")["state"] == "waiting"
+    assert api.post(f"/{id}/run-now")["state"] == "waiting"
+    api.post(f"/{api.fail()}/run-now", 409)
+
+
+def test_a_waiting_job_is_amended(api: Api) -> None:
+    id = api.send("a@b.c", 7)
+    later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+
+    changed = api.patch(f"/{id}", json={"priority": 1, "runAt": later, "payload": {"to": "x@y.z"}})
+
+    assert (changed["priority"], changed["state"], changed["payload"]) == (1, "delayed", {"to": "x@y.z"})
+    assert api.patch(f"/{id}", json={"queue": "reports"})["queue"] == "reports"
+    api.patch(f"/{id}", 422, json={"queue": "nowhere"})
+    api.patch(f"/{id}", 422, json={"payload": {"colour": 1}})
+    api.patch(f"/{id}", 422, json={"priority": 10**9})
+    api.patch(f"/{api.fail()}", 409, json={"priority": 1})
+
+
+@pytest.mark.requirement("I12")
+def test_a_job_is_removed(api: Api) -> None:
+    waiting, failed, running = api.send("a"), api.fail(), api.send("b")
+    api.site.claim(api.site.process(), running)
+
+    api.delete(f"/{waiting}")
+    api.delete(f"/{failed}")
+    api.delete(f"/{running}", 409)
+    assert api.delete(f"/{running}?force=cancel", 202)["outcome"] == "requested"
+
+    assert [job.id for job in api.site.all_jobs()] == [running]
+    api.delete(f"/{waiting}", 404)
+
+
+def test_what_was_done_stands_in_the_audit(api: Api) -> None:
+    id = api.fail()
+    api.post(f"/{id}/retry")
+    api.post(f"/{id}/retry", 409)
+
+    with api.site.db_session() as session:
+        from flask_understudy.ledger import AuditLine
+
+        lines = [(line.subject, line.action, line.target) for line in session.query(AuditLine)]
+    assert lines == [("olga", "job.retry", id)]

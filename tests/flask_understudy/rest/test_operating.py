@@ -1,0 +1,142 @@
+"""Bulks, failures, workers and the audit over HTTP."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from flask_understudy.clock.bulks import bulks
+from tests.flask_understudy.conftest import Site
+from tests.flask_understudy.rest.conftest import EVERY_SCOPE, Api, open_api
+from tools.waiting import wait_for
+
+
+def test_a_bulk_is_tried_dry_then_done(api: Api) -> None:
+    ids = [api.fail(f"disk {n}") for n in range(3)]
+    api.fail("x", tenant="other")
+    order = {"action": "retry", "filter": {"status": ["failed"], "error": "DISK"}}
+
+    dry = api.post("/bulk", json={**order, "dryRun": True})
+    assert (dry["matched"], len(dry["sample"])) == (3, 3)
+    assert api.site.job(ids[0]).state == "failed"
+
+    started = api.post("/bulk", 202, json=order)
+    bulks(api.site.state)
+    shown = api.get(f"/bulk/{started['id']}")
+    assert (shown["state"], shown["matched"], shown["done"]) == ("completed", 3, 3)
+    api.post(f"/bulk/{started['id']}/abort", 409)
+    api.as_(tenant="other").get(f"/bulk/{started['id']}", 404)
+
+
+def test_a_bulk_can_name_its_jobs_and_be_aborted(api: Api) -> None:
+    mine, theirs = api.send("a"), api.send("b", tenant="other")
+
+    started = api.post("/bulk", 202, json={"action": "cancel", "ids": [mine, theirs]})
+    bulks(api.site.state)
+    assert (api.site.job(mine).state, api.site.job(theirs).state) == ("cancelled", "waiting")
+    assert api.get(f"/bulk/{started['id']}")["done"] == 1
+    other = api.post("/bulk", 202, json={"action": "delete", "ids": [mine]})
+    assert api.post(f"/bulk/{other['id']}/abort")["state"] == "aborted"
+    bulks(api.site.state)
+    assert api.site.job(mine).state == "cancelled"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"action": "explode", "ids": []},
+        {"action": "retry"},
+        {"action": "retry", "filter": {}},
+        {"action": "retry", "filter": {"status": ["failed"]}, "ids": ["x"]},
+        {"action": "retry", "filter": {"colour": "red"}},
+        {"action": "retry", "filter": {"status": ["gone"]}},
+        {"action": "retry", "filter": {"status": ["failed"]}, "limit": 0},
+    ],
+)
+def test_a_wrong_bulk_is_refused(sqlite_api: Api, body: dict[str, Any]) -> None:
+    sqlite_api.post("/bulk", 422, json=body)
+
+
+def test_failures_are_grouped_by_what_went_wrong(api: Api) -> None:
+    for n in range(3):
+        api.fail(f"disk {n} of '/srv/{n}' is full")
+    api.fail("no", "key")
+    api.fail("disk 9 of 'x' is full", tenant="other")
+
+    groups = api.get("/failures")["data"]
+
+    assert sorted(group["count"] for group in groups) == [1, 3]
+    [disk] = [group for group in groups if group["count"] == 3]
+    assert (disk["type"], disk["verdict"]) == ("broken", "open")
+    assert "disk" in disk["error"]
+    assert len(api.get(f"?fingerprint={disk['fingerprint']}")["data"]) == 3
+
+
+def test_a_kind_of_failure_is_retried_ignored_and_resolved(api: Api) -> None:
+    id = api.fail("disk 1")
+    [group] = api.get("/failures")["data"]
+    path = f"/failures/{group['fingerprint']}"
+
+    assert api.post(f"{path}/resolve")["verdict"] == "resolved"
+    assert api.get("/failures")["data"] == []
+    api.fail("disk 2")
+    assert [group["count"] for group in api.get("/failures")["data"]] == [2]
+    assert api.post(f"{path}/ignore")["verdict"] == "ignored"
+    api.fail("disk 3")
+    assert api.get("/failures")["data"] == []
+    assert [group["verdict"] for group in api.get("/failures?verdict=all")["data"]] == ["ignored"]
+    started = api.post(f"{path}/retry", 202)
+    bulks(api.site.state)
+    assert api.get(f"/bulk/{started['id']}")["done"] == 3
+    assert api.site.job(id).state == "waiting"
+    api.post("/failures/0000000000000000/ignore", 404)
+    api.as_(tenant="other").post(f"{path}/retry", 404)
+
+
+def test_workers_are_shown_and_drained(api: Api) -> None:
+    process = api.site.process()
+    operator = api.as_(scopes=f"{EVERY_SCOPE} tenants")
+    api.site.claim(process, api.send("a"))
+    api.get("/workers", 403)
+
+    [worker] = operator.get("/workers")["data"]
+    assert (worker["id"], worker["active"], worker["isAlive"], worker["drainedAt"]) == (process.id, 1, True, None)
+    process.heartbeat.renew()
+    assert not process.drained.is_set()
+    operator.post(f"/workers/{process.id}/drain", 202)
+    process.heartbeat.renew()
+    assert process.drained.is_set()
+    assert operator.get("/workers")["data"][0]["drainedAt"] is not None
+    operator.post("/workers/nobody/drain", 404)
+
+
+def test_a_drained_worker_claims_nothing(carried_site: Site) -> None:
+    api = open_api(carried_site)
+    worker = carried_site.start_worker()
+    api.as_(scopes=f"{EVERY_SCOPE} tenants").post(f"/workers/{worker.id}/drain", 202)
+    wait_for(worker.drained.is_set, "the worker to learn of it", timeout_seconds=5)
+
+    id = api.send("a")
+    assert api.get(f"/{id}?wait=1")["state"] == "waiting"
+
+
+def test_each_act_is_one_line_of_the_audit(api: Api) -> None:
+    id = api.fail()
+    api.post(f"/{id}/retry")
+    api.post(f"/{id}/cancel", json={"reason": "no"})
+    api.as_(subject="otto").post("/reports/clean", json={"grace": 0, "status": "cancelled"})
+    api.as_(tenant="other").post("", 202, json={"type": "work"})
+
+    lines = api.get("/audit")["data"]
+
+    assert [(line["subject"], line["action"], line["target"]) for line in lines] == [
+        ("otto", "queue.clean", "reports"),
+        ("olga", "job.cancel", id),
+        ("olga", "job.retry", id),
+    ]
+    assert lines[0]["detail"] == {"removed": 1, "status": "cancelled"}
+    page = api.get("/audit?limit=2")
+    assert [line["id"] for line in api.get(f"/audit?before={page['next']}")["data"]] == [lines[2]["id"]]
+    assert len(api.get("/audit?action=job.retry")["data"]) == 1
+    api.as_(scopes="read payload enqueue operate").get("/audit", 403)

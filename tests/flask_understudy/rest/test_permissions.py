@@ -1,0 +1,142 @@
+"""Every route × every role × a foreign tenant, generated from the routes there are."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+from werkzeug.routing import Rule
+
+from tests.flask_understudy.rest.conftest import EVERY_SCOPE, PREFIX, Api
+
+SCOPES = ["read", "payload", "enqueue", "operate", "admin", "tenants"]
+BODIES: dict[str, Any] = {
+    "send_job": {"type": "work"},
+    "start_bulk": {"action": "retry", "ids": []},
+    "amend_job": {"priority": 2},
+    "limit_queue": {"concurrency": 5},
+    "limit_tenant": {"concurrency": 5},
+    "mute_alert": {"minutes": 5},
+}
+
+
+def routes(api: Api) -> list[tuple[Rule, str, Any]]:
+    """The library's routes: rule, method and view."""
+    found = []
+    for rule in api.site.app.url_map.iter_rules():
+        if rule.endpoint.startswith("understudy."):
+            view: Any = api.site.app.view_functions[rule.endpoint]
+            found += [(rule, method, view) for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"})]
+    return found
+
+
+def call(api: Api, rule: Rule, method: str, **values: str) -> Any:
+    path = rule.rule.removeprefix(PREFIX)
+    for name in rule.arguments:
+        value = values.get(name, "nothing")
+        path = path.replace(f"<{name}>", value).replace(f"<path:{name}>", value)
+        path = path.replace(f"<int:{name}>", values.get(name, "1"))
+    body = BODIES.get(rule.endpoint.removeprefix("understudy."))
+    return api(method, path, **({"json": body} if body is not None else {}))
+
+
+@pytest.fixture(autouse=True)
+def short_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("following", "stream"):
+        monkeypatch.setattr(f"flask_understudy.rest.{module}.STREAM_SECONDS", 0.01)
+        monkeypatch.setattr(f"flask_understudy.rest.{module}.LOOK_SECONDS", 0.01)
+
+
+@pytest.mark.requirement("P01")
+def test_nobody_gets_in(sqlite_api: Api) -> None:
+    for rule, method, view in routes(sqlite_api):
+        expected = 200 if view.__guard__ == "public" else 401
+        answer = call(sqlite_api.anonymous(), rule, method)
+        assert answer.status_code == expected, f"{method} {rule.rule}"
+        if expected == 401:
+            assert "WWW-Authenticate" in answer.headers
+
+
+@pytest.mark.requirement("P01")
+def test_each_route_opens_to_its_scope_and_no_other(sqlite_api: Api) -> None:
+    for (rule, method, view), scope in itertools.product(routes(sqlite_api), SCOPES):
+        if view.__guard__ == "public":
+            continue
+        status = call(sqlite_api.as_(tenant="", scopes=scope), rule, method).status_code
+        where = f"{method} {rule.rule} with {scope}: {status}"
+        assert status < 500, where
+        assert (status != 403) == (scope == view.__guard__), where
+
+
+def test_every_route_that_changes_something_is_audited(sqlite_api: Api) -> None:
+    for rule, method, view in routes(sqlite_api):
+        if view.__guard__ != "public":
+            assert (view.__audit__ is not None) == (method != "GET"), f"{method} {rule.rule}"
+
+
+@pytest.mark.requirement("P02", "P03", "P04", "P05")
+def test_another_tenant_s_things_are_not_there(api: Api) -> None:
+    """Each route, called with somebody else's ids, answers exactly as with ids that nobody has."""
+    theirs = {
+        "job_id": api.fail("their own words", tenant="other"),
+        "queue_name": "reports",
+        "type_name": "work",
+        "worker_id": "nobody",
+        "fingerprint": "",
+        "bulk_id": "",
+        "name": "other",
+        "alert_id": "1",
+    }
+    other = api.as_(tenant="other", scopes=EVERY_SCOPE)
+    theirs["fingerprint"] = str(api.site.job(theirs["job_id"]).fingerprint)
+    theirs["bulk_id"] = other.post("/bulk", 202, json={"action": "retry", "ids": [theirs["job_id"]]})["id"]
+    unknown = {**theirs, "job_id": "0" * 36, "fingerprint": "0" * 16, "bulk_id": "0" * 36}
+    before = api.site.job(theirs["job_id"])
+
+    for rule, method, view in routes(api):
+        if view.__guard__ in {"public", "tenants"}:
+            continue
+        foreign, missing = call(api, rule, method, **theirs), call(api, rule, method, **unknown)
+        where = f"{method} {rule.rule}"
+        assert foreign.status_code == missing.status_code, where
+        if foreign.status_code >= 400:
+            assert foreign.json["detail"] == missing.json["detail"], where
+        assert "their own words" not in foreign.text, where
+        assert theirs["job_id"] not in foreign.text.replace(foreign.request.path, ""), where
+
+    after = api.site.job(theirs["job_id"])
+    assert (after.state, after.fence, after.priority, after.run_at) == (
+        before.state,
+        before.fence,
+        before.priority,
+        before.run_at,
+    )
+
+
+@pytest.mark.parametrize(
+    "id",
+    [
+        "1%20OR%201=1",
+        "00000000-0000-0000-0000-000000000000",
+        "%7B0%7D",
+        "..%2F..%2Fetc",
+        "x" * 10_000,
+        "%00",
+        "%F0%9F%92%A9",
+    ],
+)
+def test_a_strange_id_is_not_found(api: Api, id: str) -> None:
+    for method, path in (("GET", ""), ("GET", "/logs"), ("POST", "/retry"), ("POST", "/cancel"), ("DELETE", "")):
+        answer = api(method, f"/{id}{path}")
+        assert answer.status_code in {400, 404}, answer.text[:300]
+
+
+@pytest.mark.parametrize("method", ["PUT", "TRACE", "OPTIONS", "HEAD"])
+def test_other_methods_change_nothing(sqlite_api: Api, method: str) -> None:
+    id = sqlite_api.send("a")
+
+    status = sqlite_api(method, f"/{id}", headers={"X-HTTP-Method-Override": "DELETE"}).status_code
+
+    assert status in {200, 405}
+    assert sqlite_api.site.job(id).state == "waiting"
