@@ -15,9 +15,8 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 import sqlalchemy as sa
-from flask import Request, Response, after_this_request, request
+from flask import Request, Response, after_this_request, current_app, request
 
-from app.errors import Problem
 from app.extensions import db, jobs
 from app.models.api_token import ApiToken
 from app.models.base import utcnow
@@ -25,6 +24,8 @@ from app.models.session import Session
 from app.models.user import User
 from app.policies import scopes_of
 from flask_understudy import Principal
+from flask_understudy.contrib.api import Problem, read_raw
+from flask_understudy.contrib.webhooks import SignatureInvalid, verify
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -81,6 +82,33 @@ def public(view: Callable[P, R]) -> Callable[P, R]:
     """Mark a view as open to everybody; a test sees that each is marked or guarded."""
     view.__guard__ = "public"  # type: ignore[attr-defined]
     return view
+
+
+def signed(setting: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Guard a view for machines: the body is signed with the secret of that setting, or it is a 401 (P11)."""
+
+    def decorate(view: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(view)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+            secret = current_app.config.get(setting) or ""
+            if not secret:
+                raise Problem(503, detail=f"Nobody can report to this service, as {setting} is not set.")
+            headers = request.headers
+            try:
+                verify(
+                    secret,
+                    headers.get("X-Webhook-Timestamp", ""),
+                    headers.get("X-Webhook-Signature", ""),
+                    read_raw(),
+                )
+            except SignatureInvalid as error:
+                raise Problem(401, detail=str(error)) from None
+            return view(*args, **kwargs)
+
+        guarded.__guard__ = "signed"  # type: ignore[attr-defined]
+        return guarded
+
+    return decorate
 
 
 def current_principal() -> Principal:

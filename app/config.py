@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import click
+from limits import parse_many
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -97,6 +98,14 @@ def _list(text: str) -> tuple[str, ...]:
     return tuple(entry.strip() for entry in text.split(",") if entry.strip())
 
 
+def _rate(text: str) -> str:
+    try:
+        parse_many(text)
+    except ValueError:
+        raise ValueError("limits such as 1200 per minute") from None
+    return text
+
+
 def _secret_key(text: str) -> str:
     if len(text) < 16:
         raise ValueError("at least 16 characters")
@@ -163,7 +172,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("EXPORT_KEEP_DAYS", _whole(1, 365), 7, "Days until an export's file is deleted."),
     Setting("EXPORT_MAX_BYTES", _whole(1, 2**50), 4 * 1024**3, "Bytes an export's file may have."),
     Setting("TEMP_DIR", str, None, "Temporary files; absent: instance/tmp."),
-    Setting("RATELIMIT_ENABLED", _flag, True, "Whether sign-up and sign-in are limited."),
+    Setting("API_RATE_LIMIT", _rate, "1200 per minute", "Requests of one token, or one address without."),
+    Setting("RATELIMIT_ENABLED", _flag, True, "Whether requests, sign-up and sign-in are limited."),
 )
 
 #: Body of a request, in bytes (requirement C12).

@@ -6,10 +6,12 @@ The order matters in one place: Sentry patches the broker's class, so it starts 
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
-from flask_limiter import Limiter
+from flask import current_app, request
+from flask_limiter import ApplicationLimit, Limiter
 from flask_limiter.util import get_remote_address
 from flask_mail import Mail
 from flask_migrate import Migrate
@@ -25,4 +27,23 @@ db = SQLAlchemy(metadata=Base.metadata)
 jobs = Understudy(db)
 mail = Mail()
 migrate = Migrate(directory=str(Path(__file__).parent.parent / "migrations"))
-limiter = Limiter(get_remote_address, storage_uri="memory://", headers_enabled=True)
+
+
+def _caller() -> str:
+    """Whom a limit counts: the bearer of a token, by its digest, else the address."""
+    authorization = request.headers.get("Authorization")
+    return hashlib.sha256(authorization.encode()).hexdigest() if authorization else str(get_remote_address())
+
+
+limiter = Limiter(
+    get_remote_address,
+    storage_uri="memory://",
+    headers_enabled=True,
+    application_limits=[
+        ApplicationLimit(
+            lambda: current_app.config["API_RATE_LIMIT"],
+            key_function=_caller,
+            exempt_when=lambda: request.blueprint == "health",  # probes come often, and from one address
+        )
+    ],
+)

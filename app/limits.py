@@ -8,8 +8,8 @@ import time
 from flask import Flask, Response
 from flask_limiter import RateLimitExceeded
 
-from app.errors import Problem
 from app.extensions import limiter
+from flask_understudy.contrib.api import Problem
 
 
 def init_app(app: Flask) -> None:

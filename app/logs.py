@@ -19,8 +19,8 @@ import structlog
 from flask import Flask, Response, request
 from structlog.typing import EventDict, Processor
 
-from app.errors import request_id
 from flask_understudy import current_job, signals
+from flask_understudy.contrib.api import request_id
 
 log = logging.getLogger("app.jobs")
 access = logging.getLogger("app.requests")

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-#: Every scope, weakest first.
-SCOPES = ("read", "enqueue", "operate", "admin")
+#: Every scope, weakest first. ``payload`` is seeing what jobs carry; ``tenants`` is the operator of the whole
+#: service, who sees every organisation and acts on what they share: no role has it, only a token made on the host.
+SCOPES = ("read", "payload", "enqueue", "operate", "admin", "tenants")
 
 #: The scopes each role gives, weakest role first.
 ROLES: dict[str, frozenset[str]] = {
     "viewer": frozenset({"read"}),
     "member": frozenset({"read", "enqueue"}),
-    "operator": frozenset({"read", "enqueue", "operate"}),
-    "admin": frozenset(SCOPES),
+    "operator": frozenset({"read", "payload", "enqueue", "operate"}),
+    "admin": frozenset({"read", "payload", "enqueue", "operate", "admin"}),
 }
 
 

@@ -90,7 +90,7 @@ def send_notification(email: str, name: str, title: str, message: str, link: str
     return _send("notification", email, name=name, title=title, message=message, link=link)
 
 
-@jobs.actor(actor_name="email:send", priority=PRIORITY, sensitive=("html", "text"), **_COMMON)
+@jobs.actor(actor_name="email:send", priority=PRIORITY, sensitive=("html", "text"), api=True, **_COMMON)
 def send_email(
     to: str | list[str],
     subject: str,

@@ -11,12 +11,11 @@ from pydantic_core import PydanticCustomError
 
 from app.actors import email as mails
 from app.auth import SESSION_TOKEN, current_principal, current_user, public, requires
-from app.bodies import Body, read_body
-from app.errors import Problem
 from app.extensions import db, limiter
 from app.limits import is_accepted
 from app.models.user import User
 from app.services import accounts, passwords, sessions, verification
+from flask_understudy.contrib.api import Body, Problem, read_body
 from flask_understudy.contrib.mail import InvalidMail, check
 
 bp = Blueprint("auth", __name__, url_prefix="/api/auth")

@@ -15,13 +15,12 @@ from werkzeug.wsgi import wrap_file
 
 from app.actors.exports import generate_export
 from app.auth import current_principal, requires
-from app.bodies import Body, read_body, read_query
-from app.errors import Problem, not_found
 from app.extensions import db, jobs
 from app.models.base import utcnow
 from app.models.export_job import ExportJob, ExportStatus
 from app.services import audit
 from app.services.exports import files, lifecycle
+from flask_understudy.contrib.api import Body, Problem, not_found, once, read_body, read_query
 from flask_understudy.contrib.exports import (
     FORMATS,
     FileMissing,
@@ -53,15 +52,20 @@ class Page(Body):
 
 @bp.post("")
 @requires("enqueue")
-def order() -> tuple[dict[str, Any], int, dict[str, str]]:
+def order() -> Response:
     """Store the order and its job, both or neither; ``queued`` is false while the broker is down (J02)."""
+    caller = current_principal()
+    return once(db.session, caller.tenant, caller.subject, _order)
+
+
+def _order() -> tuple[dict[str, Any], int, dict[str, str]]:
     body, caller = read_body(Order), current_principal()
     export = lifecycle.order(caller, body.type, body.filters or {}, body.format)
     audit.record("export.create", tenant_id=caller.tenant, subject=caller.subject, target=export.id)
     export.job_id = generate_export.send(export.id).message_id
     answer = shown(export)
     location = url_for("exports.detail", export_id=export.id)
-    db.session.commit()
+    db.session.commit()  # whether the broker takes it shows now
     return {"exportJob": answer, "queued": jobs.is_broker_up}, 201, {"Location": location}
 
 

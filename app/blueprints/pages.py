@@ -13,11 +13,10 @@ from flask import Blueprint, Response, make_response, render_template, request, 
 from app.actors import email as mails
 from app.auth import public
 from app.blueprints.auth import SignUp, Verification
-from app.bodies import validated
-from app.errors import Problem
 from app.extensions import db, limiter
 from app.limits import is_accepted
 from app.services import accounts, verification
+from flask_understudy.contrib.api import Problem, validated
 
 bp = Blueprint("pages", __name__)
 

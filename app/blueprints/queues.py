@@ -1,16 +1,17 @@
-"""What became of a job, for who asked for it (requirement I04)."""
+"""What became of a job: for who asked for it (I04), and from who did it elsewhere (I05)."""
 
 from __future__ import annotations
 
 import datetime as dt
 import re
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from flask import Blueprint
+from pydantic import Field, StringConstraints
 
-from app.auth import current_principal, requires
-from app.errors import not_found
+from app.auth import current_principal, requires, signed
 from app.extensions import jobs
+from flask_understudy.contrib.api import Body, not_found, read_body
 
 bp = Blueprint("queues", __name__, url_prefix="/api/queues")
 
@@ -42,6 +43,26 @@ def status(job_id: str) -> dict[str, Any]:
         "result": job.result,
         "error": job.error,
     }
+
+
+class Completion(Body):
+    """How a job ended that somebody else did."""
+
+    job_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    attempt: int = Field(ge=1, le=1_000_000)
+    status: Literal["completed", "failed"]
+    result: Any = None
+    error: Annotated[str, StringConstraints(min_length=1, max_length=2000)] | None = None
+
+
+@bp.post("/webhook")
+@signed("UNDERSTUDY_SIGNING_KEY")
+def completion() -> dict[str, Any]:
+    """Record the end of a job that another system did; the same report again changes nothing."""
+    body = read_body(Completion)
+    error = (body.error or "It failed elsewhere.") if body.status == "failed" else None
+    outcome = jobs.finish_external(body.job_id, body.attempt, error=error, result=body.result)
+    return {"id": body.job_id, "status": body.status, "duplicate": outcome == "duplicate"}
 
 
 def _instant(moment: dt.datetime | None) -> str | None:

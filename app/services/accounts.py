@@ -11,13 +11,13 @@ import sqlalchemy as sa
 from werkzeug.security import generate_password_hash
 
 from app.auth import digest_of
-from app.errors import Problem
 from app.extensions import db
 from app.models.base import new_id, utcnow
 from app.models.invitation import Invitation
 from app.models.tenant import Tenant
 from app.models.user import User
 from app.services import audit
+from flask_understudy.contrib.api import Problem
 
 INVITATION_LASTS = dt.timedelta(days=7)
 PASSWORD_METHOD = "scrypt"

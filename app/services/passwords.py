@@ -12,13 +12,13 @@ import sqlalchemy as sa
 from flask import current_app
 from werkzeug.security import generate_password_hash
 
-from app.errors import Problem
 from app.extensions import db
 from app.models.base import new_id, utcnow
 from app.models.password_reset_token import PasswordResetToken
 from app.models.user import User
 from app.services import audit, sessions
 from app.services.accounts import PASSWORD_METHOD
+from flask_understudy.contrib.api import Problem
 
 CODE_LASTS = dt.timedelta(minutes=30)
 CODE_DIGITS = 8

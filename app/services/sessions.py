@@ -8,13 +8,13 @@ import sqlalchemy as sa
 from werkzeug.security import check_password_hash, generate_password_hash
 
 from app import auth
-from app.errors import Problem
 from app.extensions import db
 from app.models.base import new_id, utcnow
 from app.models.session import Session
 from app.models.tenant import Tenant
 from app.models.user import User
 from app.services import audit
+from flask_understudy.contrib.api import Problem
 
 SESSION_LASTS = dt.timedelta(days=14)
 

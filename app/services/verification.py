@@ -5,10 +5,10 @@ from __future__ import annotations
 from flask import current_app
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 
-from app.errors import Problem
 from app.extensions import db
 from app.models.base import utcnow
 from app.models.user import User
+from flask_understudy.contrib.api import Problem
 
 TOKEN_LASTS_SECONDS = 3 * 24 * 3600
 

@@ -1,4 +1,5 @@
 import datetime as dt
+import re
 from collections.abc import Callable
 
 import pytest
@@ -49,9 +50,10 @@ def test_guarded_routes_refuse_strangers(app: Flask, client: FlaskClient) -> Non
     for rule in app.url_map.iter_rules():
         guard = getattr(app.view_functions[rule.endpoint], "__guard__", "public")
         for method in (rule.methods or set()) & {"GET", "POST", "PUT", "PATCH", "DELETE"}:
-            path = rule.rule.replace("<", "").replace(">", "")
+            path = re.sub(r"<(?:\w+:)?\w+>", "1", rule.rule)
             if guard != "public":
-                assert client.open(path, method=method).status_code == 401, (method, rule.rule)
+                expected = 503 if guard == "signed" else 401  # nobody can sign while there is no key
+                assert client.open(path, method=method).status_code == expected, (method, rule.rule)
 
 
 def test_right_token_opens(client: FlaskClient, token_a: MakeToken) -> None:

@@ -5,8 +5,8 @@ import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app.errors import Problem
 from app.extensions import db
+from flask_understudy.contrib.api import Problem
 from flask_understudy.contrib.mail import InvalidMail
 from flask_understudy.errors import BrokerUnavailable, JobConflict, JobNotFound, PayloadTooLarge
 from tests.app.conftest import AppFactory

@@ -8,10 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import create_engine, text
 
 from tests.app.processes import ROOT, clean_environment, flask
 
 Environment = dict[str, str]
+
+OLD_JOB = """
+INSERT INTO understudy_jobs (id, tenant, queue, actor, state, priority, run_at, created_at)
+VALUES (:id, :tenant, 'email', 'email:send', :state, 3, '2026-01-01 00:00:00', '2026-01-01 00:00:00')"""
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -78,3 +83,25 @@ def test_command_without_tables_says_what_to_run(empty: Environment) -> None:
     assert done.returncode == 1
     assert done.stderr.strip().endswith("Error: the database has no tables; run: flask db upgrade")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.requirement("L05", "K07")
+def test_jobs_that_had_ended_before_are_counted(empty: Environment, tmp_path: Path) -> None:
+    flask(empty, "db", "upgrade", "0001")
+    database = create_engine(empty.get("DATABASE_URL") or f"sqlite:///{tmp_path / 'instance' / 'app.db'}")
+    with database.begin() as connection:
+        for id, tenant, state in (
+            ("1", "a", "completed"),
+            ("2", "a", "completed"),
+            ("3", "b", "failed"),
+            ("4", "b", "waiting"),
+        ):
+            connection.execute(text(OLD_JOB), {"id": id, "tenant": tenant, "state": state})
+
+    flask(empty, "db", "upgrade")
+
+    with database.connect() as connection:
+        counts = connection.execute(text("SELECT tenant, queue, state, n FROM understudy_counts ORDER BY tenant")).all()
+    database.dispose()
+    assert [tuple(row) for row in counts] == [("a", "email", "completed", 2), ("b", "email", "failed", 1)]

@@ -13,7 +13,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from app.errors import Problem
 from app.extensions import db, jobs
 from app.models.base import new_id, utcnow
 from app.models.export_job import ExportJob, ExportStatus
@@ -21,6 +20,7 @@ from app.services.exports import files
 from app.services.exports.files import Attempt
 from app.services.exports.types import Owner, checked_filters, type_named
 from flask_understudy import Principal
+from flask_understudy.contrib.api import Problem
 from flask_understudy.contrib.exports import FORMATS, StoredFile
 
 log = logging.getLogger("app.exports")

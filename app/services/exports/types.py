@@ -16,12 +16,11 @@ import sqlalchemy as sa
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
-from app.bodies import Body
-from app.errors import Problem
 from app.models.analytics_event import AnalyticsEvent
 from app.models.export_job import ExportJob, ExportType
 from app.models.user import User
 from app.models.wiki_page import WikiPage
+from flask_understudy.contrib.api import Body, Problem
 
 Query = sa.Select[*tuple[Any, ...]] | sa.CompoundSelect[*tuple[Any, ...]]
 

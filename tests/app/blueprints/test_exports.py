@@ -295,7 +295,7 @@ def make_person() -> Callable[[Flask], Header]:
         ({}, "/type", "required"),
         ({"type": "MEMBERS", "format": "xls"}, "/format", "'xls' is no format; there are csv, json, jsonl"),
         ({"type": "MEMBERS", "filters": {"shoe": 1}}, "/filters/shoe", "'shoe' is no filter of MEMBERS"),
-        ({"type": "MEMBERS", "filters": []}, "/filters", "dictionary"),
+        ({"type": "MEMBERS", "filters": []}, "/filters", "object"),
         ({"type": "MEMBERS", "userId": "x"}, "/userId", "not permitted"),
         ({"type": "MEMBERS", "tenantId": "x"}, "/tenantId", "not permitted"),
     ],

@@ -1,12 +1,17 @@
+import json
+import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
 from app.actors.cleanup import delete_old_sessions
+from app.extensions import jobs
 from app.models.tenant import Tenant
 from app.models.user import User
+from flask_understudy.contrib.webhooks import sign
 
 Headers = Callable[..., dict[str, str]]
 Bearer = Callable[..., str]
@@ -62,3 +67,90 @@ def test_odd_id_is_not_found(client: FlaskClient, auth_header: Headers, odd: str
 
     assert answer.status_code == 404
     assert answer.content_type == "application/problem+json"
+
+
+# -- the end of a job that another system did --------------------------------------------------------------------------
+
+SECRET = "shared with the other system"
+
+
+def report(
+    client: FlaskClient, body: object, *, secret: str = SECRET, at: float | None = None, change: bytes = b""
+) -> Any:
+    raw = json.dumps(body).encode()
+    timestamp = str(int(time.time() if at is None else at))
+    headers = {"X-Webhook-Timestamp": timestamp, "X-Webhook-Signature": sign(secret, timestamp, raw)}
+    return client.post("/api/queues/webhook", data=raw + change, headers=headers, content_type="application/json")
+
+
+@pytest.fixture
+def reporting(app: Flask) -> Flask:
+    app.config["UNDERSTUDY_SIGNING_KEY"] = SECRET
+    return app
+
+
+@pytest.mark.requirement("I05", "P11")
+def test_a_job_done_elsewhere_is_completed_once(reporting: Flask, client: FlaskClient, job_id: str) -> None:
+    body = {"jobId": job_id, "attempt": 1, "status": "completed", "result": {"rows": 3}}
+
+    first, again = report(client, body), report(client, body)
+
+    assert (first.status_code, first.json["duplicate"]) == (200, False)
+    assert (again.status_code, again.json["duplicate"]) == (200, True)
+    with reporting.app_context():
+        job = jobs.get(job_id)
+        assert job is not None
+        assert (job.state, job.result, job.attempt, job.worker_id) == ("completed", {"rows": 3}, 1, "external")
+    assert report(client, {**body, "status": "failed"}).status_code == 409
+
+
+@pytest.mark.requirement("I05")
+def test_a_job_that_failed_elsewhere_is_failed(reporting: Flask, client: FlaskClient, job_id: str) -> None:
+    answer = report(client, {"jobId": job_id, "attempt": 1, "status": "failed", "error": "no paper"})
+
+    assert answer.status_code == 200
+    with reporting.app_context():
+        job = jobs.get(job_id)
+        assert job is not None
+        assert (job.state, job.error) == ("failed", "no paper")
+
+
+@pytest.mark.requirement("I05", "P11")
+def test_a_report_that_is_not_signed_is_refused(reporting: Flask, client: FlaskClient, job_id: str) -> None:
+    body = {"jobId": job_id, "attempt": 1, "status": "completed"}
+
+    assert client.post("/api/queues/webhook", json=body).status_code == 401
+    assert report(client, body, secret="another").status_code == 401
+    assert report(client, body, at=time.time() - 400).status_code == 401
+    assert report(client, body, at=time.time() + 400).status_code == 401
+    assert report(client, body, change=b" ").status_code == 401
+    reporting.config["UNDERSTUDY_SIGNING_KEY"] = ""
+    assert report(client, body).status_code == 503
+    with reporting.app_context():
+        job = jobs.get(job_id)
+        assert job is not None
+        assert job.state == "waiting"
+
+
+@pytest.mark.requirement("I05")
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ({"jobId": "unknown"}, 404),
+        ({"attempt": 2}, 409),
+        ({"attempt": 0}, 422),
+        ({"status": "gone"}, 422),
+        ({"jobId": "../etc"}, 422),
+        ({"more": 1}, 422),
+    ],
+)
+def test_a_wrong_report_changes_nothing(
+    reporting: Flask, client: FlaskClient, job_id: str, change: dict[str, Any], status: int
+) -> None:
+    answer = report(client, {"jobId": job_id, "attempt": 1, "status": "completed", **change})
+
+    assert answer.status_code == status
+    with reporting.app_context():
+        job = jobs.get(job_id)
+        assert job is not None
+        assert job.state == "waiting"

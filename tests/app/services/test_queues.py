@@ -15,6 +15,7 @@ from app.services.queues import (
     get_email_queue,
     get_export_queue,
 )
+from flask_understudy.ledger import tallies
 from tests.app.conftest import AppFactory
 
 
@@ -47,6 +48,7 @@ def test_queues_count_what_waits_runs_and_failed(app: Flask) -> None:
         with db.engine.begin() as connection:
             for job_id, state in zip(ids, states, strict=True):
                 connection.execute(sa.update(table).where(table.c.id == job_id).values(state=state))
+        tallies.recount(jobs.state.database)
         queue = Queue("cleanup")
 
         counts = (queue.get_waiting_count(), queue.get_active_count(), queue.get_failed_count())

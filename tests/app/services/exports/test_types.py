@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from app.errors import Problem
 from app.extensions import db
 from app.models.analytics_event import AnalyticsEvent
 from app.models.export_job import ExportJob, ExportType
@@ -17,6 +16,7 @@ from app.models.tenant import Tenant
 from app.models.user import User
 from app.models.wiki_page import WikiPage
 from app.services.exports.types import Owner, checked_filters, query_of, type_named
+from flask_understudy.contrib.api import Problem
 from flask_understudy.contrib.exports import RowStream
 
 JANUARY, FEBRUARY, MARCH = (dt.datetime(2026, month, 1, tzinfo=dt.UTC) for month in (1, 2, 3))
