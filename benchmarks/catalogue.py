@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks import against, drain, exports, growth, idle, outages, sends
+from benchmarks import against, api, drain, exports, growth, idle, outages, sends
 from benchmarks.harness import Benchmark
 
 
@@ -25,5 +25,6 @@ def all_benchmarks() -> dict[str, Benchmark]:
         "export-postgres": exports.postgres,
         "export-sqlite": exports.sqlite,
         "growth": growth.history,
+        "api": api.api,
         "memory": growth.memory,
     }

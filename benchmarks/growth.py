@@ -22,6 +22,10 @@ INSERT INTO understudy_jobs (id, queue, actor, state, priority, run_at, created_
 SELECT 'past-' || n, 'q' || 1 + n % 5, 'noop', 'completed', 3, at, at, at, at, 'gone', 1, 1, 4, 100
 FROM generate_series(1, :rows) n, LATERAL (SELECT now() - n % 36000 * interval '1 second' AS at) moment"""
 
+COUNTS = """
+INSERT INTO understudy_counts (tenant, queue, state, n)
+SELECT tenant, queue, state, count(*) FROM understudy_jobs GROUP BY tenant, queue, state"""
+
 WARM_UP = 0.3
 SAMPLE_SECONDS = 0.2
 FLAT_KB = 10.0
@@ -35,6 +39,7 @@ def history(arena: Arena, scale: Scale) -> Iterator[Row]:
     engine = create_engine(grown)
     with engine.begin() as connection:
         connection.execute(text(HISTORY), {"rows": scale.history})
+        connection.execute(text(COUNTS))
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("VACUUM ANALYZE understudy_jobs"))
     engine.dispose()

@@ -6,11 +6,11 @@ import os
 import time
 from typing import Any
 
-from flask import Flask
+from flask import Flask, Request
 from flask_sqlalchemy import SQLAlchemy
 
 from benchmarks.programs import tally
-from flask_understudy import Understudy
+from flask_understudy import Principal, Understudy
 
 QUEUES = [f"q{n}" for n in range(6)]
 
@@ -18,7 +18,15 @@ db = SQLAlchemy()
 jobs = Understudy(db)
 
 
-@jobs.actor(queue_name="q0")
+@jobs.authorizer
+def who(request: Request) -> Principal | None:
+    """Let in whoever names a tenant."""
+    tenant = request.headers.get("X-Tenant")
+    scopes = frozenset({"read", "payload", "enqueue", "operate", "admin"})
+    return None if tenant is None else Principal("bench", tenant, scopes)
+
+
+@jobs.actor(queue_name="q0", api=True)
 def noop(number: int = 0) -> None:
     """Do nothing, and say so."""
     tally.tick()
@@ -54,6 +62,7 @@ class Line(db.Model):  # type: ignore[name-defined,misc]
 def create_app(database: str, **config: Any) -> Flask:
     """Return the application on a database, with whatever settings."""
     app = Flask("benchmark")
+    app.secret_key = "measured, not kept"
     app.config.update({"SQLALCHEMY_DATABASE_URI": database, "UNDERSTUDY_WORKER": "off", **config})
     db.init_app(app)
     jobs.init_app(app)

@@ -1,0 +1,1 @@
+"""Nothing: the service's own settings are not meant here."""
