@@ -20,7 +20,7 @@ from app.models.base import utcnow
 from app.models.export_job import ExportJob, ExportStatus
 from app.services import audit
 from app.services.exports import files, lifecycle
-from flask_understudy.contrib.api import Body, Problem, not_found, once, read_body, read_query
+from flask_understudy.contrib.api import Body, Problem, instant, not_found, once, read_body, read_query
 from flask_understudy.contrib.exports import (
     FORMATS,
     FileMissing,
@@ -151,9 +151,9 @@ def shown(export: ExportJob) -> dict[str, Any]:
         "rows": export.rows,
         "sha256": export.sha256,
         "error": export.error,
-        "createdAt": _instant(export.created_at),
-        "completedAt": _instant(export.completed_at),
-        "expiresAt": _instant(export.expires_at),
+        "createdAt": instant(export.created_at),
+        "completedAt": instant(export.completed_at),
+        "expiresAt": instant(export.expires_at),
     }
 
 
@@ -188,8 +188,3 @@ def _read_cursor(cursor: str) -> tuple[dt.datetime, str]:
 
 def _cursors() -> URLSafeSerializer:
     return URLSafeSerializer(current_app.config["SECRET_KEY"], salt="exports-cursor")
-
-
-def _instant(moment: dt.datetime | None) -> str | None:
-    """Return a time as RFC 3339 in UTC."""
-    return moment.astimezone(dt.UTC).isoformat().replace("+00:00", "Z") if moment else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import re
 from typing import Annotated, Any, Literal
 
@@ -11,7 +10,7 @@ from pydantic import Field, StringConstraints
 
 from app.auth import current_principal, requires, signed
 from app.extensions import jobs
-from flask_understudy.contrib.api import Body, not_found, read_body
+from flask_understudy.contrib.api import Body, instant, not_found, read_body
 
 bp = Blueprint("queues", __name__, url_prefix="/api/queues")
 
@@ -32,10 +31,10 @@ def status(job_id: str) -> dict[str, Any]:
         "type": job.actor,
         "queue": job.queue,
         "priority": job.priority,
-        "createdAt": _instant(job.created_at),
-        "runAt": _instant(job.run_at),
-        "startedAt": _instant(job.started_at),
-        "finishedAt": _instant(job.finished_at),
+        "createdAt": instant(job.created_at),
+        "runAt": instant(job.run_at),
+        "startedAt": instant(job.started_at),
+        "finishedAt": instant(job.finished_at),
         "attemptsMade": job.attempt,
         "maxAttempts": job.max_attempts,
         "progress": job.progress,
@@ -63,8 +62,3 @@ def completion() -> dict[str, Any]:
     error = (body.error or "It failed elsewhere.") if body.status == "failed" else None
     outcome = jobs.finish_external(body.job_id, body.attempt, error=error, result=body.result)
     return {"id": body.job_id, "status": body.status, "duplicate": outcome == "duplicate"}
-
-
-def _instant(moment: dt.datetime | None) -> str | None:
-    """Return a time as RFC 3339 in UTC."""
-    return moment.astimezone(dt.UTC).isoformat().replace("+00:00", "Z") if moment else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import Annotated, Any
 
 from flask import Blueprint
@@ -14,7 +13,7 @@ from app.models.api_token import ApiToken
 from app.models.base import utcnow
 from app.policies import SCOPES, check_scopes
 from app.services import tokens
-from flask_understudy.contrib.api import Body, Problem, invalid, not_found, once, read_body
+from flask_understudy.contrib.api import Body, Problem, instant, invalid, not_found, once, read_body
 
 bp = Blueprint("tokens", __name__, url_prefix="/api/jobs/tokens")
 
@@ -84,12 +83,8 @@ def shown(token: ApiToken) -> dict[str, Any]:
         "prefix": token.prefix,
         "scopes": token.scopes,
         "userId": token.user_id,
-        "createdAt": _instant(token.created_at or utcnow()),
-        "expiresAt": _instant(token.expires_at),
-        "revokedAt": _instant(token.revoked_at),
-        "lastUsedAt": _instant(token.last_used_at),
+        "createdAt": instant(token.created_at or utcnow()),
+        "expiresAt": instant(token.expires_at),
+        "revokedAt": instant(token.revoked_at),
+        "lastUsedAt": instant(token.last_used_at),
     }
-
-
-def _instant(moment: dt.datetime | None) -> str | None:
-    return moment.astimezone(dt.UTC).isoformat().replace("+00:00", "Z") if moment else None

@@ -140,3 +140,16 @@ __all__ = [
     "refusal",
     "state",
 ]
+
+
+def limit_of(text: str) -> int | None:
+    """Return a limit as it is typed: a number of jobs, or `none`.
+
+    Raises:
+        click.BadParameter: It is neither.
+    """
+    if text == "none":
+        return None
+    if not (text.isdecimal() and 1 <= int(text) <= 100_000):
+        raise click.BadParameter(f"{text!r} is no whole number from 1 to 100000, nor none.", param_hint="'N|none'")
+    return int(text)

@@ -104,6 +104,14 @@ def paragraph(text: str, indent: str = "  ") -> str:
     return "\n".join(indent + printable(line.expandtabs(4)) for line in text.splitlines())
 
 
+def tell(data: dict[str, Any], sentence: str, as_json: bool) -> None:
+    """Say what was done: to people in a sentence, to programs as JSON."""
+    if as_json:
+        emit(data)
+    else:
+        click.echo(sentence)
+
+
 def age(moment: datetime | None, now: datetime | None = None) -> str:
     """Return how long ago something was, or in how long it will be: `3m ago`, `in 2h`."""
     if moment is None:

@@ -12,8 +12,8 @@ from flask.cli import with_appcontext
 from ..ledger import TERMINAL
 from ..operations import jobs as job_operations
 from ..operations import queues as operations
-from .group import NOT_FOUND, Commands, Refused, audited, jobs, state
-from .printing import age, as_json_option, counted, emit, styled, table
+from .group import NOT_FOUND, Commands, Refused, audited, jobs, limit_of, state
+from .printing import age, as_json_option, counted, emit, styled, table, tell
 
 COUNTS = ("waiting", "active", "delayed", "paused", "failed", "completed", "total")
 
@@ -75,13 +75,6 @@ def _do(action: str, name: str, act: Callable[[], Any], result: str | None = Non
     return outcome
 
 
-def _tell(data: dict[str, Any], sentence: str, as_json: bool) -> None:
-    if as_json:
-        emit(data)
-    else:
-        click.echo(sentence)
-
-
 @queues.command("pause")
 @click.argument("name", metavar="QUEUE")
 @as_json_option
@@ -93,7 +86,7 @@ def pause(name: str, as_json: bool) -> None:
       flask jobs queues pause email
     """
     _do("pause", name, lambda: operations.pause(state(), name))
-    _tell({"queue": name, "state": "paused"}, f"Queue {name} is {styled('paused')}; what runs goes on.", as_json)
+    tell({"queue": name, "state": "paused"}, f"Queue {name} is {styled('paused')}; what runs goes on.", as_json)
 
 
 @queues.command("resume")
@@ -107,7 +100,7 @@ def resume(name: str, as_json: bool) -> None:
       flask jobs queues resume email
     """
     _do("resume", name, lambda: operations.resume(state(), name))
-    _tell({"queue": name, "state": "running"}, f"Queue {name} is running.", as_json)
+    tell({"queue": name, "state": "running"}, f"Queue {name} is running.", as_json)
 
 
 @queues.command("limit")
@@ -122,16 +115,12 @@ def limit(name: str, concurrency: str, as_json: bool) -> None:
       flask jobs queues limit reports 2
       flask jobs queues limit reports none
     """
-    if concurrency != "none" and not (concurrency.isdecimal() and 1 <= int(concurrency) <= 100_000):
-        raise click.BadParameter(
-            f"{concurrency!r} is no whole number from 1 to 100000, nor none.", param_hint="'N|none'"
-        )
-    n = None if concurrency == "none" else int(concurrency)
+    n = limit_of(concurrency)
     with audited("queue.limit", _known(name), concurrency=n):
         operations.limit(state(), name, n)
     how = "without a limit" if n is None else f"{counted(n, 'job')} at a time"
     sentence = f"Queue {name} runs {how}."
-    _tell({"queue": name, "concurrency": n}, sentence, as_json)
+    tell({"queue": name, "concurrency": n}, sentence, as_json)
 
 
 @queues.command("drain")
@@ -150,7 +139,7 @@ def drain(name: str, delayed: bool, yes: bool, as_json: bool) -> None:
     n = counts["waiting"] + counts["paused"] + (counts["delayed"] if delayed else 0)
     _ask(f"Cancel {counted(n, 'job')} of queue {name}?", yes)
     cancelled = _do("drain", name, lambda: operations.drain(state(), name, delayed=delayed), "cancelled")
-    _tell({"queue": name, "cancelled": cancelled}, f"{counted(cancelled, 'job')} cancelled.", as_json)
+    tell({"queue": name, "cancelled": cancelled}, f"{counted(cancelled, 'job')} cancelled.", as_json)
 
 
 @queues.command("retry-failed")
@@ -166,7 +155,7 @@ def retry_failed(name: str, yes: bool, as_json: bool) -> None:
     """
     _ask(f"Retry {counted(operations.stats(state())[_known(name)]['failed'], 'job')} of queue {name}?", yes)
     retried = _do("retry_failed", name, lambda: job_operations.retry_failed(state(), name), "retried")
-    _tell({"queue": name, "retried": retried}, f"{counted(retried, 'job')} retried.", as_json)
+    tell({"queue": name, "retried": retried}, f"{counted(retried, 'job')} retried.", as_json)
 
 
 @jobs.command("clean")
@@ -188,7 +177,7 @@ def clean(name: str, status: str, grace: int | None, yes: bool, as_json: bool) -
     kept = "the queue's retention" if grace is None else f"{grace:,} ms"
     _ask(f"Delete the {status} jobs of queue {_known(name)} that ended longer ago than {kept}?", yes)
     removed = _do("clean", name, lambda: operations.clean(state(), name, status, grace), "removed")
-    _tell({"queue": name, "status": status, "removed": removed}, f"{counted(removed, 'job')} deleted.", as_json)
+    tell({"queue": name, "status": status, "removed": removed}, f"{counted(removed, 'job')} deleted.", as_json)
 
 
 def _ask(question: str, yes: bool) -> None:

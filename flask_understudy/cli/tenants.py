@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 from flask.cli import with_appcontext
 
 from ..ledger import STATES
 from ..operations import tenants as operations
-from .group import Commands, audited, jobs, state
-from .printing import age, as_json_option, counted, emit, table
+from .group import Commands, audited, jobs, limit_of, state
+from .printing import age, as_json_option, counted, emit, table, tell
 
 PAGE = 500
 
@@ -55,13 +53,6 @@ def tenants(ctx: click.Context, as_json: bool) -> None:
     table(("tenant", "state", "limit", *STATES), lines, "No tenant has jobs.")
 
 
-def _tell(data: dict[str, Any], sentence: str, as_json: bool) -> None:
-    if as_json:
-        emit(data)
-    else:
-        click.echo(sentence)
-
-
 @tenants.command("pause")
 @click.argument("name", metavar="TENANT")
 @as_json_option
@@ -74,7 +65,7 @@ def pause(name: str, as_json: bool) -> None:
     """
     with audited("tenant.pause", name):
         operations.pause(state(), name)
-    _tell({"tenant": name, "state": "paused"}, f"Tenant {name} is paused; what runs goes on.", as_json)
+    tell({"tenant": name, "state": "paused"}, f"Tenant {name} is paused; what runs goes on.", as_json)
 
 
 @tenants.command("resume")
@@ -89,7 +80,7 @@ def resume(name: str, as_json: bool) -> None:
     """
     with audited("tenant.resume", name):
         operations.resume(state(), name)
-    _tell({"tenant": name, "state": "running"}, f"Tenant {name} is running.", as_json)
+    tell({"tenant": name, "state": "running"}, f"Tenant {name} is running.", as_json)
 
 
 @tenants.command("limit")
@@ -104,12 +95,8 @@ def limit(name: str, concurrency: str, as_json: bool) -> None:
       flask jobs tenants limit acme 2
       flask jobs tenants limit acme none
     """
-    if concurrency != "none" and not (concurrency.isdecimal() and 1 <= int(concurrency) <= 100_000):
-        raise click.BadParameter(
-            f"{concurrency!r} is no whole number from 1 to 100000, nor none.", param_hint="'N|none'"
-        )
-    n = None if concurrency == "none" else int(concurrency)
+    n = limit_of(concurrency)
     with audited("tenant.limit", name, concurrency=n):
         operations.limit(state(), name, n)
     how = "without a limit" if n is None else f"{counted(n, 'job')} at a time"
-    _tell({"tenant": name, "concurrency": n}, f"Tenant {name} runs {how}.", as_json)
+    tell({"tenant": name, "concurrency": n}, f"Tenant {name} runs {how}.", as_json)

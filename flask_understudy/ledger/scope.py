@@ -22,10 +22,6 @@ class Scope:
     tenant: str | None = None
     job: str | None = None
 
-    def has(self, job: Job | None) -> bool:
-        """Whether there is such a job, as far as this scope goes."""
-        return job is not None and self.tenant in {None, job.tenant} and self.job in {None, job.id}
-
     def of(self, model: Any) -> ColumnElement[bool]:
         """Return the condition that rows of a table with a `tenant` column are within the scope."""
         condition: ColumnElement[bool] = true()

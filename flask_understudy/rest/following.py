@@ -14,7 +14,7 @@ from typing import Any
 from flask import Response, request, url_for
 from pydantic import Field
 
-from ..contrib.api import Answer, not_found
+from ..contrib.api import Answer, instant, not_found
 from ..ledger import TERMINAL, Job, queries
 from ..ledger.scope import Scope
 from ..state import State
@@ -100,7 +100,7 @@ def _events(state: State, scope: Scope, job_id: str, last: int) -> Iterator[str]
             return
         for line in queries.timeline(state.database, job_id, after=last):
             last = line.id
-            yield _event("log", {"at": _instant(line.at), "kind": line.kind, "message": line.message}, last)
+            yield _event("log", {"at": instant(line.at), "kind": line.kind, "message": line.message}, last)
         now = (job.state, job.attempt, job.progress, job.progress_message)
         if now != shown:
             is_progress = shown is not None and shown[:2] == now[:2]
@@ -131,7 +131,3 @@ def _told(job: Job) -> dict[str, Any]:
 
 def _event(kind: str, data: dict[str, Any], id: int) -> str:
     return f"id: {id}\nevent: {kind}\ndata: {json.dumps(data)}\n\n"
-
-
-def _instant(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -1,13 +1,13 @@
 """HTTP APIs in JSON: strict bodies, problems, operations that describe themselves (needs nothing more).
 
-- `Body`, `read_body`, `read_query`, `validated`: what comes in, checked;
+- `Body`, `read_body`, `read_query`, `validated`: what comes in, checked; `instant`: a time, on its way out;
 - `Problem`, `not_found`, `invalid`, `request_id`, `problems.init_app`: what goes wrong, as RFC 9457 has it;
 - `once`: a request with an `Idempotency-Key`, done once;
 - `operation`, `document`: views that say what they take and answer, and the OpenAPI document of all of them.
 """
 
 from . import problems
-from .bodies import Body, Many, read_body, read_json, read_query, read_raw, validated
+from .bodies import Body, Many, instant, read_body, read_json, read_query, read_raw, validated
 from .idempotency import once
 from .openapi import Answer, document, operation
 from .problems import Problem, invalid, not_found, request_id
@@ -18,6 +18,7 @@ __all__ = [
     "Many",
     "Problem",
     "document",
+    "instant",
     "invalid",
     "not_found",
     "once",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Annotated, Any, NoReturn, TypeVar
 
 from flask import request
@@ -37,6 +38,11 @@ class Body(BaseModel):
 Many = Annotated[list[str], BeforeValidator(lambda given: given if isinstance(given, list) else [given])]
 
 B = TypeVar("B", bound=BaseModel)
+
+
+def instant(moment: datetime | None) -> str | None:
+    """Return a time as the API writes it: RFC 3339 in UTC."""
+    return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def read_body(model: type[B]) -> B:
