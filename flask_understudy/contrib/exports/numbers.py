@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 from decimal import ROUND_HALF_UP, Context, Decimal
+from fractions import Fraction
+from itertools import chain
 from typing import Any
 
 # More digits than a double has, at any place before or after the point.
@@ -23,17 +25,18 @@ def float_text(number: float | None) -> str | None:
     if not math.isfinite(number):
         return "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"
     if abs(number) >= 1e15:
-        return next(text for digits in range(17) if _is_own(text := f"{number:.{digits}e}", number))
+        shortest = f"{Decimal(repr(number)).normalize(_WIDE):e}"
+        longer = (f"{number:.{digits}e}" for digits in range(17))
+        return next(text for text in chain([shortest], longer) if _is_own(text, number))
     return repr(number).removesuffix(".0")
 
 
 def _is_own(text: str, number: float) -> bool:
     """Return whether a large `number` is the only double that `text` can mean, without a tie."""
-    twice = 2 * abs(int(Decimal(text)))
-    here = abs(int(number))
+    meant, here = abs(Fraction(text)), abs(Fraction(number))
     below, above = (math.nextafter(abs(number), limit) for limit in (0.0, math.inf))
-    highest = 2 * here + 1 if math.isinf(above) else here + int(above)
-    return here + int(below) < twice < highest or twice == 2 * here
+    highest = here if math.isinf(above) else (here + Fraction(above)) / 2
+    return meant == here or (here + Fraction(below)) / 2 < meant < highest
 
 
 def decimal_text(number: float | None, scale: int | None) -> str | None:
