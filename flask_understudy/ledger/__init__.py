@@ -6,6 +6,7 @@ from .audit import AuditLine
 from .base import Base, metadata
 from .bulk import Bulk
 from .database import Database
+from .event import PublishedEvent
 from .failure import FailureVerdict
 from .idempotency import IdempotencyKey
 from .job import ACTIVE, CANCELLED, COMPLETED, DELAYED, FAILED, LIVE, STATES, TERMINAL, WAITING, Job
@@ -37,6 +38,7 @@ __all__ = [
     "Job",
     "JobEvent",
     "Lease",
+    "PublishedEvent",
     "Queue",
     "Rate",
     "Schedule",
