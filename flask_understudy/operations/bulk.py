@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, select
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from ..context import Principal
@@ -24,10 +23,10 @@ from ..ledger import Bulk, Job, transitions
 from ..ledger.scope import Scope
 from ..ledger.search import Filter, Known, Search
 from ..ledger.statements import run
-from ..ledger.transitions import Due
 from ..state import State
 from . import jobs, queues
-from .jobs import announce, attempts_of
+from .jobs import announce
+from .reopening import reopen
 from .transaction import joined_session, transaction
 
 ACTIONS = ("retry", "replay", "cancel", "delete")
@@ -152,8 +151,7 @@ def _act(
         return 0
     match action:
         case "retry":
-            due = _reopen(state, connection, found)
-            transitions.record_event(connection, [job.id for job in due], "retried", "Reopened by a bulk")
+            due = reopen(state, connection, found, "Reopened by a bulk")
             told.append(lambda: announce(state, due))
             return len(due)
         case "cancel":
@@ -167,22 +165,6 @@ def _act(
             return transitions.delete(connection, ids)
         case _:
             return jobs.replay_within(state, connection, ids, told)
-
-
-def _reopen(state: State, connection: Connection, found: Sequence[Job]) -> list[Due]:
-    attempts = {job.id: attempts_of(state, job) for job in found}
-    try:
-        with connection.begin_nested():
-            return transitions.reopen(connection, attempts, fair=state.config.fair)
-    except IntegrityError:  # two of them share a dedup key: one at a time, the first wins
-        due: list[Due] = []
-        for id, n in attempts.items():
-            try:
-                with connection.begin_nested():
-                    due += transitions.reopen(connection, {id: n}, fair=state.config.fair)
-            except IntegrityError:
-                continue
-        return due
 
 
 def abort(state: State, bulk_id: str, scope: Scope) -> Bulk:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -18,7 +17,6 @@ from ..errors import InvalidJob, JobConflict, JobNotFound, TransportError
 from ..ledger import CANCELLED, FAILED, WAITING, Job, transitions
 from ..ledger.queries import find
 from ..ledger.scope import EVERYTHING, Scope
-from ..ledger.search import Filter, Search
 from ..ledger.statements import moment
 from ..ledger.transitions import Due
 from ..policy import LIBRARY_RETRIES, QueuePolicy
@@ -30,8 +28,6 @@ from .queues import check as check_queue
 from .transaction import after_commit, joined_session, transaction
 
 logger = logging.getLogger("flask_understudy")
-
-RETRY_BATCH = 500
 
 
 def cancel(state: State, id: str, reason: str = "cancelled", scope: Scope = EVERYTHING) -> str:
@@ -254,26 +250,6 @@ def delete(state: State, id: str, scope: Scope = EVERYTHING, *, stop: bool = Fal
     if not stop:
         raise JobConflict(f"Job {id} is {job.state}; cancel it first, or ask with force=cancel.")
     return cancel(state, id, "deleted", scope)
-
-
-def retry_failed(state: State, name: str, scope: Scope = EVERYTHING) -> int:
-    """Reopen the failed jobs of a queue (T11); return how many (O01). One whose live twin holds its key stays failed.
-
-    Raises:
-        InvalidJob: No queue has the name.
-    """
-    check_queue(state, name)
-    search = Search(state.database, scope, Filter(states=(FAILED,), queues=(name,)), newest_first=False)
-    reopened, after = 0, None
-    while True:
-        page = search.page(RETRY_BATCH, after)
-        for job in page.jobs:
-            with contextlib.suppress(JobConflict, JobNotFound):
-                retry(state, job.id, scope)
-                reopened += 1
-        after = page.after
-        if after is None:
-            return reopened
 
 
 def existing(state: State, id: str, scope: Scope = EVERYTHING) -> Job:

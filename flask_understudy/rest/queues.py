@@ -8,8 +8,8 @@ from pydantic import Field, RootModel
 
 from ..contrib.api import Answer, Body, not_found
 from ..ledger import queries
-from ..operations import jobs as job_operations
 from ..operations import queues as operations
+from ..operations.reopening import retry_failed
 from .doors import caller, door, note, settle, state
 from .finding import PageOf, States, Wanted, cursor_of, place_of, search_of
 from .jobs import Cancelled, Force, existing, remove, retry_job
@@ -284,7 +284,7 @@ def clean_named_queue(queue_name: str, body: Cleaning) -> Cleaned:
 )
 def retry_failed_of_queue(queue_name: str) -> Retried:
     """Reopen the failed jobs of a queue."""
-    n = job_operations.retry_failed(state(), known(queue_name), caller().scope)
+    n = retry_failed(state(), known(queue_name), caller().scope)
     note(retried=n)
     return Retried(retried=n)
 
