@@ -10,8 +10,8 @@ ones, which are few beside them, by their partial indexes; everything together b
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import product
 from typing import Any
@@ -92,11 +92,11 @@ class Known:
 
     Attributes:
         queues: Every queue there may be jobs of.
-        positions: For each parameter's name the actors that take it, by its position.
+        positions: Tells for a parameter's name which actors take it, by its position; asked for payloads alone.
     """
 
     queues: Sequence[str] = ()
-    positions: Mapping[str, Mapping[int, Sequence[str]]] = field(default_factory=dict)
+    positions: Callable[[str], Mapping[int, Sequence[str]]] = lambda name: {}
 
 
 Place = tuple[datetime, str]
@@ -290,7 +290,7 @@ class Search:
         ways = [self._text_at(job.kwargs, path) == value]
         if name.isdecimal():
             ways.append(self._text_at(job.args, path) == value)
-        for position, actors in self.known.positions.get(name, {}).items():
+        for position, actors in self.known.positions(name).items():
             there = self._text_at(job.args, (str(position), *deeper))
             ways.append(and_(job.actor.in_(actors), there == value))
         return or_(*ways)

@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -44,11 +45,17 @@ NOW = "SELECT <ms:at> FROM (SELECT <now> AS at) AS clock"
 
 def known(state: State) -> Known:
     """Return the queues and parameters that the application declares."""
-    positions: dict[str, dict[int, list[str]]] = defaultdict(lambda: defaultdict(list))
+    return Known(sorted(queues.names(state)), partial(_positions, state))
+
+
+def _positions(state: State, parameter: str) -> dict[int, list[str]]:
+    """Return the actors that take a parameter, by its position among theirs."""
+    found: dict[int, list[str]] = defaultdict(list)
     for actor in state.broker.actors.values():
-        for position, name in enumerate(inspect.signature(actor.fn).parameters):
-            positions[name][position].append(actor.actor_name)
-    return Known(sorted(queues.names(state)), positions)
+        names = list(inspect.signature(actor.fn).parameters)
+        if parameter in names:
+            found[names.index(parameter)].append(actor.actor_name)
+    return found
 
 
 def count(state: State, scope: Scope, wanted: Filter) -> tuple[int, bool]:

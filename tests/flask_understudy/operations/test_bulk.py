@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -192,3 +194,22 @@ def test_arguments_that_were_given_by_position_are_found_by_their_name(site: Sit
 
     assert started.done == 1
     assert site.job(ada).state == "cancelled"
+
+
+def test_signatures_of_actors_are_read_for_payloads_alone(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    id = api.send("ada")
+    read: list[object] = []
+    signature = inspect.signature
+
+    def reading(fn: Any, **options: Any) -> inspect.Signature:
+        read.append(fn)
+        return signature(fn, **options)
+
+    monkeypatch.setattr(inspect, "signature", reading)
+    actors = {actor.fn for actor in api.actors.values()}
+
+    wanted = Filter(states=("waiting",), queues=("email",), text=id[:8])
+    assert [job.id for job in bulk.sample(api.site.state, EVERYTHING, wanted)] == [id]
+    assert actors.isdisjoint(read)
+    assert bulk.count(api.site.state, EVERYTHING, Filter(payload=((("to",), "ada"),))) == (1, True)
+    assert actors <= set(read)
