@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, TypeVar, cast
 
 from flask import Blueprint, Response, current_app, g, request
@@ -148,6 +149,7 @@ def door(
     tag: str,
     answers: Mapping[int, Answer | type[BaseModel]],
     method: str = "GET",
+    also: Mapping[str, str] = MappingProxyType({}),
     audit_as: str | None = None,
     opens_to_token: bool = False,
     body: type[BaseModel] | None = None,
@@ -163,7 +165,9 @@ def door(
         tag: The group it stands in.
         answers: The successful answers by status.
         method: The HTTP method.
-        audit_as: The action's name in the audit, `job.retry`; every route that changes something has one.
+        also: Further rules for the same, by the names that the description gives them.
+        audit_as: The action's name in the audit, `job.retry`; every route that changes something has one. Its target is
+            what the rule names last.
         opens_to_token: Whether a job's own token opens it.
         body: Model of the body, handed over as `body`.
         body_is_optional: Whether a request without a body means defaults.
@@ -183,11 +187,13 @@ def door(
                 raise not_found()  # no database could be asked for it
             if audit_as is None:
                 return described(**given)
-            return _audited(audit_as, functools.partial(described, **given), str(next(iter(given.values()), "")))
+            target = str(list(given.values())[-1]) if given else ""
+            return _audited(audit_as, functools.partial(described, **given), target)
 
         guarded.__guard__ = scope  # type: ignore[attr-defined]
         guarded.__audit__ = audit_as  # type: ignore[attr-defined]
-        bp.add_url_rule(rule, endpoint=view.__name__, view_func=guarded, methods=[method])
+        for endpoint, path in {view.__name__: rule, **also}.items():
+            bp.add_url_rule(path, endpoint=endpoint, view_func=guarded, methods=[method])
         return view
 
     return decorate

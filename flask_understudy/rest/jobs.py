@@ -13,9 +13,9 @@ from ..ledger import Job, queries
 from ..operations import jobs as operations
 from . import following
 from .doors import caller, door, note, state
-from .finding import PageOf, Query, Several, Word, cursor_of, place_of, search_of
+from .finding import Query, Word, cursor_of, place_of, search_of
 from .presenting import detail_of
-from .shapes import Instant, JobDetail, JobSummary, Shape
+from .shapes import JobDetail, JobSummary, Shape
 
 TAG = "Jobs"
 
@@ -29,40 +29,6 @@ class JobPage(Shape):
     next_cursor: str | None = Field(description="Leads on; null = there is no more.")
     total: int | None = Field(default=None, description="When it was asked for.")
     total_is_exact: bool | None = Field(default=None, description="False = there are at least that many.")
-
-
-class AttemptShape(Shape):
-    """An attempt that did not complete."""
-
-    number: int
-    outcome: str = Field(description="retried, failed, cancelled, handed_back or crashed.")
-    started_at: Instant | None
-    finished_at: Instant
-    worker: str | None
-    error: str | None
-    traceback: str | None = Field(description="Null without permission to see payloads.")
-
-
-class Attempts(Shape):
-    """The attempts of a job that did not complete, the first one first."""
-
-    data: list[AttemptShape]
-
-
-class LogLine(Shape):
-    """A line of a job's timeline."""
-
-    id: int
-    at: Instant
-    kind: str = Field(description="log, cancel_requested, cancelled or retried.")
-    attempt: int
-    message: str
-
-
-class Log(Shape):
-    """The timeline of a job, the first line first."""
-
-    data: list[LogLine]
 
 
 class Waiting(Body):
@@ -126,15 +92,17 @@ def find_jobs(query: Query) -> JobPage:
 
 @door(
     "/<job_id>",
+    also={"show_queue_job": "/<queue_name>/jobs/<job_id>"},
     scope="read",
     tag=TAG,
     query=Waiting,
     opens_to_token=True,
     answers={200: JobDetail, 304: Answer(description="It is as the If-None-Match says.")},
 )
-def show_job(job_id: str, query: Waiting) -> Any:
+def show_job(job_id: str, query: Waiting, queue_name: str | None = None) -> Any:
     """Describe a job; wait for its end with `wait`, ask whether it changed with `If-None-Match`."""
     who = caller()
+    _check_queue(job_id, queue_name)
     job = following.wait_for_end(state(), who.scope, job_id, query.wait)
     body = detail_of(state(), who, existing(job)).model_dump_json(by_alias=True)
     response = Response(body, content_type="application/json")
@@ -168,6 +136,7 @@ def amend_job(job_id: str, body: Amendment) -> JobDetail:
 @door(
     "/<job_id>",
     method="DELETE",
+    also={"delete_queue_job": "/<queue_name>/jobs/<job_id>"},
     scope="operate",
     tag=TAG,
     audit_as="job.delete",
@@ -175,22 +144,27 @@ def amend_job(job_id: str, body: Amendment) -> JobDetail:
     answers={204: Answer(description="It is gone."), 202: Cancelled},
     errors=(409,),
 )
-def delete_job(job_id: str, query: Force) -> Any:
+def delete_job(job_id: str, query: Force, queue_name: str | None = None) -> Any:
     """Remove a job; one that runs is only asked to stop, and that with `force=cancel`."""
-    return remove(job_id, query)
+    _check_queue(job_id, queue_name)
+    outcome = operations.delete(state(), job_id, caller().scope, stop=query.force == "cancel")
+    note(outcome=outcome)
+    return ("", 204) if outcome == "deleted" else (Cancelled(id=job_id, outcome=outcome), 202)
 
 
 @door(
     "/<job_id>/retry",
     method="POST",
+    also={"retry_queue_job": "/<queue_name>/jobs/<job_id>/retry"},
     scope="operate",
     tag=TAG,
     audit_as="job.retry",
     answers={200: JobDetail},
     errors=(409,),
 )
-def retry_job(job_id: str) -> JobDetail:
+def retry_job(job_id: str, queue_name: str | None = None) -> JobDetail:
     """Reopen a failed or cancelled job, the same one, with attempts as at first."""
+    _check_queue(job_id, queue_name)
     operations.retry(state(), job_id, caller().scope)
     return _shown(job_id)
 
@@ -249,37 +223,6 @@ def run_job_now(job_id: str) -> JobDetail:
     return _shown(job_id)
 
 
-@door("/<job_id>/attempts", scope="read", tag=TAG, query=None, opens_to_token=True, answers={200: Attempts})
-def list_attempts(job_id: str) -> Attempts:
-    """List the attempts of a job that did not complete."""
-    existing(queries.find(state().database, job_id, scope=caller().scope))
-    sees_payload = caller().may("payload")
-    return Attempts(
-        data=[
-            AttemptShape(
-                number=attempt.number,
-                outcome=attempt.outcome,
-                started_at=attempt.started_at,
-                finished_at=attempt.finished_at,
-                worker=attempt.worker_id,
-                error=attempt.error,
-                traceback=attempt.traceback if sees_payload else None,
-            )
-            for attempt in queries.attempts(state().database, job_id)
-        ]
-    )
-
-
-@door("/<job_id>/logs", scope="read", tag=TAG, opens_to_token=True, answers={200: Log})
-def list_log(job_id: str) -> Log:
-    """List what a job logged and what was done to it."""
-    existing(queries.find(state().database, job_id, scope=caller().scope))
-    lines = queries.timeline(state().database, job_id)
-    return Log(
-        data=[LogLine(id=e.id, at=e.at, kind=e.kind, attempt=e.attempt, message=e.message) for e in lines],
-    )
-
-
 def existing(job: Job | None) -> Job:
     """Return the job.
 
@@ -291,16 +234,16 @@ def existing(job: Job | None) -> Job:
     return job
 
 
-def remove(job_id: str, query: Force) -> Any:
-    """Remove a job, or ask one that runs to stop."""
-    outcome = operations.delete(state(), job_id, caller().scope, stop=query.force == "cancel")
-    note(outcome=outcome)
-    return ("", 204) if outcome == "deleted" else (Cancelled(id=job_id, outcome=outcome), 202)
+def _check_queue(job_id: str, name: str | None) -> None:
+    """Refuse a job of another queue than the path names, when it names one.
+
+    Raises:
+        Problem: 404.
+    """
+    if name is not None and existing(queries.find(state().database, job_id, scope=caller().scope)).queue != name:
+        raise not_found()
 
 
 def _shown(job_id: str) -> JobDetail:
     """Return a job as the transaction of this request sees it."""
     return detail_of(state(), caller(), operations.existing(state(), job_id, caller().scope))
-
-
-__all__ = ["Force", "JobPage", "PageOf", "Several", "existing", "remove"]
