@@ -288,7 +288,7 @@ class Search:
     def _leads_to(self, job: Any, path: tuple[str, ...], value: str) -> _Condition:
         name, *deeper = path
         ways = [self._text_at(job.kwargs, path) == value]
-        if name.isdecimal():
+        if _is_position(name):
             ways.append(self._text_at(job.args, path) == value)
         for position, actors in self.known.positions(name).items():
             there = self._text_at(job.args, (str(position), *deeper))
@@ -298,7 +298,15 @@ class Search:
     def _text_at(self, column: Any, path: Sequence[str]) -> ColumnElement[str]:
         if not self.database.is_sqlite:
             return func.json_extract_path_text(column, *path)
-        keys = ("[" + key + "]" if key.isdecimal() else '."' + key.replace('"', '""') + '"' for key in path)
-        where = "$" + "".join(keys)
+        where = "$" + "".join(f"[{key}]" if _is_position(key) else f'."{_escaped(key)}"' for key in path)
         kind = func.json_type(column, where)
         return case((kind.in_(["true", "false"]), kind), else_=cast(func.json_extract(column, where), String))
+
+
+def _is_position(key: str) -> bool:
+    return key.isascii() and key.isdecimal()
+
+
+def _escaped(key: str) -> str:
+    """Return a key for a JSON path of SQLite, which knows no way to write one with a quotation mark."""
+    return key.replace("\\", "\\\\").replace('"', "")

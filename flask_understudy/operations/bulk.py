@@ -20,17 +20,18 @@ from sqlalchemy.orm import Session
 
 from ..context import Principal
 from ..errors import InvalidJob, JobConflict, JobNotFound
-from ..ledger import Bulk, Job, transitions
+from ..ledger import CANCELLED, DELAYED, FAILED, LIVE, STATES, TERMINAL, WAITING, Bulk, Job, transitions
 from ..ledger.scope import Scope
 from ..ledger.search import Filter, Known, Search
 from ..ledger.statements import run
 from ..state import State
-from . import jobs, queues
+from . import audit, jobs, queues
 from .jobs import announce
 from .reopening import reopen
 from .transaction import joined_session, transaction
 
-ACTIONS = ("retry", "replay", "cancel", "delete")
+#: What a bulk can do, and to jobs of which states.
+ACTIONS = {"retry": (FAILED, CANCELLED), "replay": STATES, "cancel": LIVE, "delete": (*TERMINAL, DELAYED, WAITING)}
 RUNNING, COMPLETED = "running", "completed"
 BATCH = 500
 MOST = 1_000_000
@@ -58,6 +59,24 @@ def _positions(state: State, parameter: str) -> dict[int, list[str]]:
     return found
 
 
+def narrowed(action: str, wanted: Filter) -> Filter:
+    """Return the filter without the states whose jobs an action cannot be done to, or is not meant for unasked.
+
+    Raises:
+        InvalidJob: The action is unknown, or none of the states that the filter names is left.
+    """
+    if action not in ACTIONS:
+        raise InvalidJob(f"{action!r} is no bulk action; there are {', '.join(ACTIONS)}.")
+    able = ACTIONS[action]
+    if set(able) == set(STATES) or (wanted.ids and not wanted.states):
+        return wanted
+    meant = wanted.states or (TERMINAL if action == "delete" else able)  # what waits is deleted when asked for by name
+    states = tuple(name for name in able if name in meant)
+    if not states:
+        raise InvalidJob(f"{action} is for jobs that are {', '.join(able)}; none is when {' or '.join(wanted.states)}.")
+    return replace(wanted, states=states)
+
+
 def count(state: State, scope: Scope, wanted: Filter) -> tuple[int, bool]:
     """Return how many jobs a filter finds now, and whether that is exact."""
     return Search(state.database, scope, wanted, known(state)).count()
@@ -80,10 +99,9 @@ def start(state: State, principal: Principal, scope: Scope, action: str, wanted:
         most: Jobs it touches at the most.
 
     Raises:
-        InvalidJob: The action is unknown.
+        InvalidJob: The action is unknown, or none of the states that the filter names allows it.
     """
-    if action not in ACTIONS:
-        raise InvalidJob(f"{action!r} is no bulk action; there are {', '.join(ACTIONS)}.")
+    wanted = narrowed(action, wanted)
     with state.database.statement() as connection:
         now = datetime.fromtimestamp((run(connection, NOW).scalar_one() + 1) / 1000, UTC)
     bulk = Bulk(
@@ -146,6 +164,9 @@ def _step(state: State, session: Session, bulk: Bulk, n: int, told: list[Callabl
     bulk.skipped += len(page.jobs) - done
     if page.after is None or bulk.matched >= bulk.most:
         bulk.state, bulk.finished_at = COMPLETED, datetime.now(UTC)
+        asker = Principal(bulk.subject, bulk.tenant or "")
+        detail = {"action": bulk.action, "matched": bulk.matched, "done": bulk.done, "skipped": bulk.skipped}
+        session.add(audit.line(asker, "bulk.end", bulk.id, None, detail))
     else:
         bulk.place_at, bulk.place_id = page.after
 

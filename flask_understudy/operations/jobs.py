@@ -23,7 +23,8 @@ from ..policy import LIBRARY_RETRIES, QueuePolicy
 from ..signals import JobNotice
 from ..signatures import check_payload
 from ..state import State
-from ..submission import encode_payload, max_attempts
+from ..submission import check_reach, encode_payload, max_attempts
+from . import payloads
 from .queues import check as check_queue
 from .transaction import after_commit, joined_session, transaction
 
@@ -114,7 +115,7 @@ def replay(state: State, id: str, scope: Scope = EVERYTHING, *, payload: dict[st
         state: The application's side of the library.
         id: The job to repeat.
         scope: Whose jobs may be touched.
-        payload: Arguments by name, instead of the job's own.
+        payload: Arguments by name, instead of the job's own; what is withheld in them is the job's own.
 
     Returns:
         The new job's id; with a dedup key that a live job holds, that job's.
@@ -130,6 +131,7 @@ def _replayed(state: State, job: Job, payload: dict[str, Any] | None = None) -> 
     if job.actor not in state.broker.actors:
         raise InvalidJob(f"Job {job.id} cannot be replayed: no actor is named {job.actor!r} in this release.")
     if payload is not None:
+        payload = payloads.restored(state.broker.actors[job.actor], job, payload)
         check_payload(state.broker.actors[job.actor], payload)
     options = {**job.options, "tenant": job.tenant, "owner": job.owner, "priority": job.priority, "replay_of": job.id}
     optional = {"tags": job.tags, "dedup_key": job.dedup_key, "correlation_id": job.correlation_id}
@@ -189,8 +191,8 @@ def amend(
         scope: Whose jobs may be touched.
         priority: -1000 to 1000.
         queue: A queue that is declared.
-        run_at: Aware time; one that has passed means now.
-        payload: Arguments by name, instead of all it has.
+        run_at: Aware time up to ten years away; one that has passed means now.
+        payload: Arguments by name, instead of all it has; what is withheld in them stays as it is.
 
     Raises:
         JobNotFound: There is no such job.
@@ -202,9 +204,12 @@ def amend(
         raise InvalidJob(f"priority is {priority!r}; it takes a whole number from -1000 to 1000.")
     if queue is not None:
         check_queue(state, queue)
+    if run_at is not None:
+        check_reach(run_at)
     kwargs = None
     if payload is not None:
         actor = state.broker.actors.get(job.actor)
+        payload = payloads.restored(actor, job, payload)
         if actor is not None:
             check_payload(actor, payload)
         kwargs = encode_payload(job.actor, (), payload, state.config)[1]

@@ -10,14 +10,14 @@ import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, TypeVar, cast
+from typing import Annotated, Any, TypeVar, cast
 
 from flask import Blueprint, Response, current_app, g, request
 from itsdangerous import BadSignature, URLSafeTimedSerializer
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, StringConstraints
 
 from ..context import Principal
-from ..contrib.api import Answer, Problem, not_found, once, operation, problems
+from ..contrib.api import Answer, Body, Problem, not_found, once, operation, problems
 from ..ledger.scope import Scope
 from ..operations import audit
 from ..state import KEY, State
@@ -41,6 +41,9 @@ VERSION = "1"
 SCOPES = ("read", "payload", "enqueue", "operate", "admin", "tenants")
 
 LONGEST_NAME = 500
+
+#: NUL, and what stands for bytes that were no UTF-8.
+_UNASKABLE = frozenset("\x00\ufffd")
 
 JOB_TOKEN = "ujt_"
 JOB_TOKEN_SECONDS = 900
@@ -76,6 +79,14 @@ class Caller:
         """
         if not self.may(scope):
             raise Problem(403, detail=f"This needs the scope {scope!r}.")
+
+
+class TokenQuery(Body):
+    """What a job's own token can come in."""
+
+    token: Annotated[str, StringConstraints(max_length=500)] | None = Field(
+        default=None, description="A job's own token, for clients that send no headers."
+    )
 
 
 def state() -> State:
@@ -183,7 +194,7 @@ def door(
         @functools.wraps(described)
         def guarded(**given: Any) -> Any:
             require(scope, opens_to_token=opens_to_token)
-            if any("\x00" in str(value) or len(str(value)) > LONGEST_NAME for value in given.values()):
+            if any(not _UNASKABLE.isdisjoint(str(value)) or len(str(value)) > LONGEST_NAME for value in given.values()):
                 raise not_found()  # no database could be asked for it
             if audit_as is None:
                 return described(**given)
@@ -235,4 +246,4 @@ def note(target: str | None = None, **detail: Any) -> None:
     line.detail = {**(line.detail or {}), **detail}
 
 
-__all__ = ["SCOPES", "Caller", "bp", "caller", "door", "job_tokens", "note", "require", "settle", "state"]
+__all__ = ["SCOPES", "Caller", "TokenQuery", "bp", "caller", "door", "job_tokens", "note", "require", "settle", "state"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from ..ledger import queries
-from .doors import caller, door, state
+from .doors import TokenQuery, caller, door, state
 from .jobs import TAG, existing
 from .shapes import Instant, Shape
 
@@ -44,8 +44,8 @@ class Log(Shape):
     data: list[LogLine]
 
 
-@door("/<job_id>/attempts", scope="read", tag=TAG, query=None, opens_to_token=True, answers={200: Attempts})
-def list_attempts(job_id: str) -> Attempts:
+@door("/<job_id>/attempts", scope="read", tag=TAG, query=TokenQuery, opens_to_token=True, answers={200: Attempts})
+def list_attempts(job_id: str, query: TokenQuery) -> Attempts:
     """List the attempts of a job that did not complete."""
     existing(queries.find(state().database, job_id, scope=caller().scope))
     sees_payload = caller().may("payload")
@@ -65,8 +65,8 @@ def list_attempts(job_id: str) -> Attempts:
     )
 
 
-@door("/<job_id>/logs", scope="read", tag=TAG, opens_to_token=True, answers={200: Log})
-def list_log(job_id: str) -> Log:
+@door("/<job_id>/logs", scope="read", tag=TAG, query=TokenQuery, opens_to_token=True, answers={200: Log})
+def list_log(job_id: str, query: TokenQuery) -> Log:
     """List what a job logged and what was done to it."""
     existing(queries.find(state().database, job_id, scope=caller().scope))
     lines = queries.timeline(state().database, job_id)

@@ -6,14 +6,14 @@ import hashlib
 from typing import Annotated, Any
 
 from flask import Response, request
-from pydantic import AwareDatetime, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
-from ..contrib.api import Answer, Body, not_found
+from ..contrib.api import Answer, Body, Instant, invalid, not_found
 from ..ledger import Job, queries
 from ..operations import jobs as operations
 from . import following
-from .doors import caller, door, note, state
-from .finding import Query, Word, cursor_of, place_of, search_of
+from .doors import TokenQuery, caller, door, note, state
+from .finding import JobsQuery, Word, cursor_of, place_of, search_of
 from .presenting import detail_of
 from .shapes import JobDetail, JobSummary, Shape
 
@@ -31,11 +31,10 @@ class JobPage(Shape):
     total_is_exact: bool | None = Field(default=None, description="False = there are at least that many.")
 
 
-class Waiting(Body):
+class JobQuery(TokenQuery):
     """Whether to wait."""
 
     wait: float = Field(0, ge=0, le=30, description="s to wait for the job's end.")
-    token: Word | None = Field(default=None, description="A job's own token, for clients that send no headers.")
 
 
 class Cancellation(Body):
@@ -54,7 +53,9 @@ class Cancelled(Shape):
 class Replay(Body):
     """What the new job does differently."""
 
-    payload: dict[str, Any] | None = Field(default=None, description="Arguments by name; default those of the job.")
+    payload: dict[str, Any] | None = Field(
+        default=None, description="Arguments by name; default those of the job. What is withheld is the job's own."
+    )
 
 
 class Amendment(Body):
@@ -62,8 +63,10 @@ class Amendment(Body):
 
     priority: int | None = Field(default=None, ge=-1000, le=1000)
     queue: Word | None = None
-    run_at: AwareDatetime | None = None
-    payload: dict[str, Any] | None = None
+    run_at: Instant | None = None
+    payload: dict[str, Any] | None = Field(
+        default=None, description="All arguments by name; what is withheld in them stays as it is."
+    )
 
 
 class Force(Body):
@@ -72,19 +75,19 @@ class Force(Body):
     force: Annotated[str, StringConstraints(pattern="^cancel$")] | None = None
 
 
-@door("", scope="read", tag=TAG, query=Query, answers={200: JobPage})
-def find_jobs(query: Query) -> JobPage:
+@door("", scope="read", tag=TAG, query=JobsQuery, answers={200: JobPage})
+def find_jobs(query: JobsQuery) -> JobPage:
     """Search jobs over all queues.
 
     A page may hold fewer jobs than asked for, or none, and still lead on: a search that no index answers reads a
     limited number of jobs at a time.
     """
     search = search_of(state(), caller(), query, newest_first=query.sort.startswith("-"))
-    page = search.page(query.limit, place_of(query.cursor))
+    page = search.page(query.limit, place_of(query))
     total, is_exact = search.count() if query.count else (None, None)
     return JobPage(
         data=[JobSummary.of(job) for job in page.jobs],
-        next_cursor=cursor_of(page.after),
+        next_cursor=cursor_of(page.after, query),
         total=total,
         total_is_exact=is_exact,
     )
@@ -95,11 +98,11 @@ def find_jobs(query: Query) -> JobPage:
     also={"show_queue_job": "/<queue_name>/jobs/<job_id>"},
     scope="read",
     tag=TAG,
-    query=Waiting,
+    query=JobQuery,
     opens_to_token=True,
     answers={200: JobDetail, 304: Answer(description="It is as the If-None-Match says.")},
 )
-def show_job(job_id: str, query: Waiting, queue_name: str | None = None) -> Any:
+def show_job(job_id: str, query: JobQuery, queue_name: str | None = None) -> Any:
     """Describe a job; wait for its end with `wait`, ask whether it changed with `If-None-Match`."""
     who = caller()
     _check_queue(job_id, queue_name)
@@ -124,6 +127,8 @@ def show_job(job_id: str, query: Waiting, queue_name: str | None = None) -> Any:
 def amend_job(job_id: str, body: Amendment) -> JobDetail:
     """Change a job that waits: its priority, queue, time or arguments."""
     who = caller()
+    if not body.model_dump(exclude_none=True):
+        raise invalid("", "Say what shall change: priority, queue, runAt or payload.")
     if body.payload is not None:
         who.need("payload")
     note(changes=sorted(body.model_fields_set))

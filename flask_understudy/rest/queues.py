@@ -80,7 +80,7 @@ class Queues(Shape):
 class Limits(Body):
     """What shall hold for the queue."""
 
-    concurrency: int | None = Field(default=None, ge=1, le=100_000, description="null = no limit.")
+    concurrency: int | None = Field(ge=1, le=100_000, description="null = no limit.")
 
 
 class Draining(Body):
@@ -113,11 +113,11 @@ def list_queue_jobs(queue_name: str, query: QueueQuery) -> QueueJobs:
     """List a queue's jobs, the latest first."""
     name = known(queue_name)
     search = search_of(state(), caller(), Wanted(queue=[name], status=query.status))
-    page = search.page(query.limit, place_of(query.cursor))
+    page = search.page(query.limit, place_of(query))
     return QueueJobs(
         jobs=[JobSummary.of(job) for job in page.jobs],
         total=search.count()[0] if query.count else None,
-        next_cursor=cursor_of(page.after),
+        next_cursor=cursor_of(page.after, query),
     )
 
 

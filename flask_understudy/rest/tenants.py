@@ -101,6 +101,7 @@ def limit_tenant(tenant: str, body: TenantLimits) -> TenantShape:
 )
 def pause_tenant(tenant: str) -> TenantShape:
     """Start no job of a tenant any more; what runs goes on."""
+    _known(tenant)
     operations.pause(state(), tenant)
     return TenantShape.of(operations.standing(state(), tenant))
 

@@ -70,7 +70,8 @@ def test_a_job_that_fails_again_meanwhile_is_not_retried_twice(api: Api) -> None
     [
         ("cancel", Filter(), {"cancelled": 3, "active": 1, "failed": 2}),
         ("cancel", Filter(states=("waiting",)), {"cancelled": 3, "active": 1, "failed": 2}),
-        ("delete", Filter(), {"active": 1}),
+        ("delete", Filter(), {"waiting": 3, "active": 1}),
+        ("delete", Filter(states=("waiting", "failed")), {"active": 1}),
         ("delete", FAILED, {"waiting": 3, "active": 1}),
         ("retry", Filter(), {"waiting": 5, "active": 1}),
         ("replay", FAILED, {"waiting": 5, "active": 1, "failed": 2}),

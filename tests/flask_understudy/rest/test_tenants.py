@@ -30,6 +30,7 @@ def test_tenants_are_listed_by_name_with_their_counts(operator: Api) -> None:
     for tenant in ("birch", "acme", "acme"):
         operator.send("a@b.c", tenant=tenant)
     operator.fail(tenant="acme")
+    operator.patch("/tenants/zebra", json={"concurrency": 7})
     operator.post("/tenants/zebra/pause")
 
     acme, birch, zebra = operator.get("/tenants")["data"]
@@ -86,10 +87,16 @@ def test_what_is_no_limit_is_refused_and_nothing_written(operator: Api, body: An
 def test_what_cannot_be_a_tenant_is_refused(operator: Api, path: str) -> None:
     operator.get(path, 404)
     operator.post(path + "/resume", 404)
-    refused = 404 if "%00" in path else 422  # that is no path of anything
-    operator.post(path + "/pause", refused)
-    operator.patch(path, refused, json={"concurrency": 1})
+    operator.post(path + "/pause", 404)
+    operator.patch(path, 422, json={"concurrency": 1})
     assert audit(operator) == []
+
+
+@pytest.mark.parametrize("name", ["acme", "%FF%FE"])
+def test_a_tenant_that_nobody_knows_cannot_be_paused(operator: Api, name: str) -> None:
+    operator.post(f"/tenants/{name}/pause", 404)
+
+    assert (operator.get("/tenants")["data"], audit(operator)) == ([], [])
 
 
 @pytest.mark.parametrize(
