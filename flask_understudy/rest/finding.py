@@ -11,8 +11,9 @@ from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints
 
 from ..contrib.api import Body, Many, Problem, invalid
 from ..ledger import STATES
+from ..ledger.filter import Filter
 from ..ledger.scope import Scope
-from ..ledger.search import Filter, Place, Search
+from ..ledger.search import Place, Search
 from ..operations.bulk import known
 from ..redaction import SECRET
 from ..state import State
