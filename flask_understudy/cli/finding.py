@@ -12,8 +12,9 @@ from typing import Any
 import click
 
 from ..ledger import STATES, Job
+from ..ledger.filter import Filter
 from ..ledger.scope import Scope
-from ..ledger.search import Filter, Search
+from ..ledger.search import Search
 from ..operations.bulk import known
 from ..rest.finding import path_and_value
 from .group import state

@@ -21,8 +21,9 @@ from sqlalchemy.orm import Session
 from ..context import Principal
 from ..errors import InvalidJob, JobConflict, JobNotFound
 from ..ledger import CANCELLED, DELAYED, FAILED, LIVE, STATES, TERMINAL, WAITING, Bulk, Job, transitions
+from ..ledger.filter import Filter, Known
 from ..ledger.scope import Scope
-from ..ledger.search import Filter, Known, Search
+from ..ledger.search import Search
 from ..ledger.statements import run
 from ..state import State
 from . import audit, jobs, queues

@@ -8,8 +8,9 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
 from ..ledger import CANCELLED, FAILED, Job, transitions
+from ..ledger.filter import Filter
 from ..ledger.scope import EVERYTHING, Scope
-from ..ledger.search import Filter, Search
+from ..ledger.search import Search
 from ..ledger.transitions import Due
 from ..state import State
 from .jobs import announce, attempts_of

@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints
 
 from ..contrib.api import Answer, Body, invalid, not_found
 from ..ledger import Bulk
-from ..ledger.search import Filter
+from ..ledger.filter import Filter
 from ..operations import bulk as operations
 from .doors import caller, door, note, state
 from .finding import Wanted, filter_of, scope_of

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from ..contrib.api import Body
-from ..ledger.search import Filter
+from ..ledger.filter import Filter
 from ..operations import bulk, failures
 from .bulk import BulkShape
 from .doors import caller, door, note, state

@@ -12,8 +12,9 @@ from pydantic import AfterValidator, Field, StringConstraints
 
 from ..contrib.api import Body, Instant, Many, Problem, invalid
 from ..ledger import STATES
+from ..ledger.filter import Filter
 from ..ledger.scope import Scope
-from ..ledger.search import Filter, Place, Search
+from ..ledger.search import Place, Search
 from ..operations.bulk import known
 from ..redaction import SECRET
 from ..state import State

@@ -14,8 +14,8 @@ from flask_understudy import Principal
 from flask_understudy.clock.bulks import bulks
 from flask_understudy.errors import InvalidJob, JobConflict, JobNotFound
 from flask_understudy.ledger import Bulk
+from flask_understudy.ledger.filter import Filter
 from flask_understudy.ledger.scope import EVERYTHING, Scope
-from flask_understudy.ledger.search import Filter
 from flask_understudy.operations import bulk
 from tests.flask_understudy.conftest import Site
 from tests.flask_understudy.rest.conftest import Api, open_api

@@ -198,18 +198,6 @@ def test_an_unchanged_job_is_not_sent_again(api: Api) -> None:
     assert api("GET", f"/{id}", headers={"If-None-Match": tag}).status_code == 200
 
 
-def test_attempts_and_log_are_listed(api: Api) -> None:
-    id = api.fail("no luck")
-
-    [attempt] = api.get(f"/{id}/attempts")["data"]
-    assert (attempt["number"], attempt["outcome"]) == (1, "failed")
-    assert "no luck" in attempt["error"]
-    assert "Traceback" in attempt["traceback"]
-    assert api.as_(scopes="read").get(f"/{id}/attempts")["data"][0]["traceback"] is None
-    api.post(f"/{id}/retry")
-    assert [line["kind"] for line in api.get(f"/{id}/logs")["data"]] == ["retried"]
-
-
 # -- acting ------------------------------------------------------------------------------------------------------------
 
 

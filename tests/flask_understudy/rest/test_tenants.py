@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import sqlalchemy as sa
@@ -81,6 +82,20 @@ def test_what_is_no_limit_is_refused_and_nothing_written(operator: Api, body: An
     operator.patch("/tenants/acme", 422, json=body)
 
     assert (operator.get("/tenants")["data"], audit(operator)) == ([], [])
+
+
+@pytest.mark.parametrize("name", ["a/b", "/acme", "acme/", "a//b", "pause", "acme/pause", "/", "../acme", "ü b?#%"])
+def test_a_name_with_slashes_means_that_tenant_and_no_other(operator: Api, name: str) -> None:
+    operator.send("a@b.c")
+    path = "/tenants/" + quote(name, safe="")
+
+    operator.get(path, 404)
+    assert operator.post(f"{path}/pause")["name"] == name
+    assert operator.patch(path, json={"concurrency": 2})["concurrency"] == 2
+    assert (operator.get(path)["name"], operator.get(path)["pausedAt"] is None) == (name, False)
+    assert operator.get("/tenants/acme")["pausedAt"] is None
+    assert operator.post(f"{path}/resume")["pausedAt"] is None
+    assert [target for _, _, target, _ in audit(operator)] == [name] * 3
 
 
 @pytest.mark.parametrize("path", ["/tenants/" + "x" * 201, "/tenants/a%0Ab"])
