@@ -90,8 +90,8 @@ def test_a_name_with_slashes_means_that_tenant_and_no_other(operator: Api, name:
     path = "/tenants/" + quote(name, safe="")
 
     operator.get(path, 404)
-    assert operator.post(f"{path}/pause")["name"] == name
     assert operator.patch(path, json={"concurrency": 2})["concurrency"] == 2
+    assert operator.post(f"{path}/pause")["name"] == name
     assert (operator.get(path)["name"], operator.get(path)["pausedAt"] is None) == (name, False)
     assert operator.get("/tenants/acme")["pausedAt"] is None
     assert operator.post(f"{path}/resume")["pausedAt"] is None
