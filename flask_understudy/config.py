@@ -141,8 +141,8 @@ def _queues(value: Any) -> dict[str, QueuePolicy]:
     return policies_of(value)
 
 
-def _setting(key: str, read: Callable[[Any], Any], default: Any, meaning: str) -> Any:
-    metadata = {"key": key, "read": read, "meaning": meaning}
+def _setting(key: str, read: Callable[[Any], Any], default: Any, meaning: str, *, also: tuple[str, ...] = ()) -> Any:
+    metadata = {"key": key, "read": read, "meaning": meaning, "also": also}
     if callable(default):
         return field(default_factory=default, metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -230,8 +230,22 @@ class Config:
         0,
         "completed jobs kept per queue; 0 = by age alone (N03)",
     )
+    event_key: str = _setting(
+        "UNDERSTUDY_EVENT_KEY",
+        _text,
+        "",
+        "bearer token that publishes events over HTTP and does nothing else; empty = none does (H01)",
+        also=("JOBS_EVENT_KEY", "INNGEST_EVENT_KEY"),
+    )
+    event_days: int = _setting(
+        "UNDERSTUDY_EVENT_DAYS", _whole(1), 30, "days for which published events are kept in their log"
+    )
     signing_key: str = _setting(
-        "UNDERSTUDY_SIGNING_KEY", _text, "", "secret shared with machines that report to us; empty = none do"
+        "UNDERSTUDY_SIGNING_KEY",
+        _text,
+        "",
+        "secret shared with machines that report to us or invoke jobs; empty = none do (H01)",
+        also=("JOBS_SIGNING_KEY", "INNGEST_SIGNING_KEY"),
     )
     log_pii: bool = _setting("UNDERSTUDY_LOG_PII", _boolean, False, "log recipients and arguments as they are (C31)")
     rest_prefix: str = _setting("UNDERSTUDY_REST_PREFIX", _text, "/api/jobs", "URL prefix of the REST API")
@@ -314,6 +328,8 @@ class Config:
         values = {}
         for key, setting in known.items():
             found: Any = environ[key] if key in environ else config.get(key)
+            for other in setting.metadata["also"]:
+                found = found or environ.get(other) or config.get(other)
             if found is None or (found == "" and setting.metadata["read"] is not _text):
                 continue
             try:

@@ -19,6 +19,7 @@ from .config import Config
 from .context import Principal
 from .embedded import EmbeddedWorker
 from .errors import ConfigError, NotInitialised
+from .events import EventVerbs
 from .fallback import StandIn
 from .joining import watch
 from .ledger import Database, Job, metadata, queries
@@ -38,7 +39,7 @@ A = TypeVar("A", bound=Callable[..., Any])
 Authorizer = Callable[[Request], Principal | None]
 
 
-class Understudy:
+class Understudy(EventVerbs):
     """Background jobs for a Flask application.
 
     Args:

@@ -12,6 +12,7 @@ from . import (  # noqa: F401 - they declare the routes
     audit,
     bulk,
     document,
+    events,
     failures,
     following,
     jobs,
