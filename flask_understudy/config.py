@@ -135,6 +135,17 @@ def _zone(value: Any) -> str:
         raise ValueError("an IANA time zone such as Europe/Berlin") from None
 
 
+def _packages(value: Any) -> tuple[str, ...]:
+    wanted = "names of packages such as app.jobs, as a list or parted by commas"
+    if not isinstance(value, str | list | tuple):
+        raise ValueError(wanted)
+    found = value.split(",") if isinstance(value, str) else value
+    names = tuple(str(name).strip() for name in found if str(name).strip())
+    if not all(part.isidentifier() for name in names for part in name.split(".")):
+        raise ValueError(wanted)
+    return names
+
+
 def _queues(value: Any) -> dict[str, QueuePolicy]:
     if not isinstance(value, Mapping):
         raise ValueError("a mapping of queue name to policy")
@@ -229,6 +240,12 @@ class Config:
         _whole(0),
         0,
         "completed jobs kept per queue; 0 = by age alone (N03)",
+    )
+    discover: tuple[str, ...] = _setting(
+        "UNDERSTUDY_DISCOVER",
+        _packages,
+        (),
+        "packages whose modules are imported at init_app, for the actors and events in them (B02)",
     )
     event_key: str = _setting(
         "UNDERSTUDY_EVENT_KEY",

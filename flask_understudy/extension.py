@@ -17,6 +17,7 @@ from .clock import prune
 from .clock.triggers import trigger_of
 from .config import Config
 from .context import Principal
+from .discovery import discover
 from .embedded import EmbeddedWorker
 from .errors import ConfigError, NotInitialised
 from .events import EventVerbs
@@ -97,6 +98,7 @@ class Understudy(EventVerbs):
         self._mount(state)
         if config.metrics_path:
             rest.mount_metrics(app, state, config.metrics_path, public=config.metrics_public)
+        discover(config.discover)
 
     @property
     def state(self) -> State:

@@ -25,7 +25,12 @@ from .sending import Arguments
 
 @jobs.group("events", cls=Commands)
 def events() -> None:
-    """Published events: find them, publish them, publish them again."""
+    """Published events: find them, publish them, publish them again.
+
+    \b
+    Example:
+      flask jobs events list --name leave.approved
+    """
 
 
 @events.command("list")
