@@ -269,6 +269,12 @@ class Config:
     dashboard_prefix: str = _setting(
         "UNDERSTUDY_DASHBOARD_PREFIX", _text, "/api/jobs/dashboard", "URL prefix of the dashboard"
     )
+    invoke_alias: str = _setting(
+        "UNDERSTUDY_INVOKE_ALIAS",
+        _path,
+        "/api/inngest",
+        "second URL path that runs jobs over HTTP, beside the API's /invoke; empty = none (I01)",
+    )
     metrics_path: str = _setting(
         "UNDERSTUDY_METRICS_PATH",
         _path,
@@ -347,7 +353,7 @@ class Config:
             found: Any = environ[key] if key in environ else config.get(key)
             for other in setting.metadata["also"]:
                 found = found or environ.get(other) or config.get(other)
-            if found is None or (found == "" and setting.metadata["read"] is not _text):
+            if found is None or (found == "" and setting.metadata["read"] not in {_text, _path}):
                 continue
             try:
                 values[setting.name] = setting.metadata["read"](found)

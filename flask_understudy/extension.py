@@ -96,6 +96,7 @@ class Understudy(EventVerbs):
         app.before_request(state.embedded.ensure)
         cli.mount(app)
         self._mount(state)
+        rest.mount_invoke(app, config.rest_prefix, config.invoke_alias)
         if config.metrics_path:
             rest.mount_metrics(app, state, config.metrics_path, public=config.metrics_public)
         discover(config.discover)

@@ -15,6 +15,7 @@ from . import (  # noqa: F401 - they declare the routes
     events,
     failures,
     following,
+    invoke,
     jobs,
     metrics,
     queues,
@@ -41,6 +42,11 @@ def is_mounted(app: Flask) -> bool:
     return bp.name in app.blueprints
 
 
+def mount_invoke(app: Flask, prefix: str, alias: str) -> None:
+    """Add the address that runs jobs to an application; see `rest.invoke`."""
+    invoke.mount(app, prefix, alias)
+
+
 def mount_metrics(app: Flask, state: State, path: str, *, public: bool) -> None:
     """Add the metrics for Prometheus to an application.
 
@@ -55,4 +61,4 @@ def mount_metrics(app: Flask, state: State, path: str, *, public: bool) -> None:
     import_module(".exposition", __name__).mount(app, state, path, public=public)
 
 
-__all__ = ["SCOPES", "is_mounted", "mount", "mount_metrics"]
+__all__ = ["SCOPES", "is_mounted", "mount", "mount_invoke", "mount_metrics"]

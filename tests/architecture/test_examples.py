@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -42,3 +44,23 @@ example.jobs.stop_worker()
     said = run_example("events.md", tmp_path, user)
 
     assert said.splitlines() == ["Employee 7: have a good rest!", "Somebody has to stand in for 7."]
+
+
+@pytest.mark.requirement("R04", "G15")
+def test_the_example_without_a_worker_runs(tmp_path: Path) -> None:
+    user = """
+import example
+with example.app.app_context():
+    example.jobs.metadata.create_all(example.db.engine)
+    message = example.greet.send("Ada")
+body = b'{"budgetMs": 20000}'
+client = example.app.test_client()
+headers = {**example.signature_of(body), "Content-Type": "application/json"}
+print(client.post("/api/jobs/invoke", data=body).status_code)
+print([job["state"] for job in client.post("/api/inngest", data=body, headers=headers).json["data"]])
+print(example.jobs.get(message.message_id).result)
+"""
+
+    said = run_example("serverless.md", tmp_path, user)
+
+    assert said.splitlines() == ["401", "['completed']", "Hello, Ada!"]
