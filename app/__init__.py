@@ -39,6 +39,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     file.from_pyfile("config.py", silent=True)
     app.config.update(read(os.environ, Path(app.instance_path), chosen, file))
     app.config.setdefault("UNDERSTUDY_QUEUES", queues.POLICIES)
+    app.config.setdefault("UNDERSTUDY_DISCOVER", "app.actors")
 
     logs.init_app(app)
     errors.init_app(app)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks import against, api, drain, exports, growth, idle, outages, sends
+from benchmarks import against, api, drain, events, exports, growth, idle, outages, sends
 from benchmarks.harness import Benchmark
 
 
@@ -18,6 +18,7 @@ def all_benchmarks() -> dict[str, Benchmark]:
         "send-alone": sends.send_alone,
         "send-celery": against.send_beside_celery,
         "send-many": sends.send_many,
+        "event-fan-out": events.fan_out,
         "idle-latency": idle.latency,
         "idle-cost": idle.idle_cost,
         "send-without-redis": outages.send_without_redis,

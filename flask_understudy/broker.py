@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,6 +63,9 @@ class DeclaredSchedule:
     args: tuple[Any, ...] = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)
 
+
+#: What is written in the transaction of jobs, before them; returns the waiting jobs that it woke.
+Beside = Callable[[Connection], list[Due]]
 
 #: The jobs that are new, each with when it is due (ms since 1970); and the live twin's id of each that met one.
 Stored = tuple[list[tuple[NewJob, int]], dict[str, str]]
@@ -172,10 +176,22 @@ class LedgerBroker(Broker):
         return message
 
     def enqueue_many(
-        self, messages: Sequence[dramatiq.Message[Any]], *, delay: int | None = None
+        self,
+        messages: Sequence[dramatiq.Message[Any]],
+        *,
+        delay: int | None = None,
+        beside: Beside | None = None,
+        transaction: bool | None = None,
     ) -> list[dramatiq.Message[Any]]:
-        """Accept many messages in one statement and one announcement; all of them or none."""
-        if not messages:
+        """Accept many messages in one statement and one announcement; all of them or none.
+
+        Args:
+            messages: The messages.
+            delay: ms until they may run.
+            beside: Writes what belongs to them, in the same transaction.
+            transaction: Whether to join the caller's transaction, where no message says it.
+        """
+        if not messages and beside is None:
             return []
         state = self.state
         for message in messages:
@@ -188,13 +204,12 @@ class LedgerBroker(Broker):
             raise BrokerUnavailable(
                 "The broker is down and the actor's fallback is 'fail'. Nothing was stored; try again later."
             )
-        joins = self._joins(state, {message.options.get("transaction") for message in messages})
+        joins = self._joins(state, {transaction, *(message.options.get("transaction") for message in messages)})
+        store = self._store_joined if joins else self._store_alone
         try:
-            accepted, twins = self._store_joined(state, jobs) if joins else self._store_alone(state, jobs)
+            accepted, twins = store(state, jobs, beside)
         except SQLAlchemyError as problem:
             raise explained(problem) from problem
-        if not joins:
-            self._committed(state, accepted)
         for message in messages:
             self.emit_after("enqueue", message, delay)
         return [m if m.message_id not in twins else _named(m, twins[m.message_id]) for m in messages]
@@ -221,9 +236,10 @@ class LedgerBroker(Broker):
 
     def _job_of(self, message: dramatiq.Message[Any], delay: int | None) -> NewJob:
         actor = self._actor_of(message)
-        return new_job(message, delay, actor, self.state.config, self._principal(), running_job())
+        return new_job(message, delay, actor, self.state.config, self.principal(), running_job())
 
-    def _principal(self) -> Principal | None:
+    def principal(self) -> Principal | None:
+        """Return in whose name this code sends, when no job runs; None = in nobody's."""
         if (named := acting()) is not None:
             return named
         authorizer = self.state.authorizer
@@ -244,28 +260,36 @@ class LedgerBroker(Broker):
             return False
         return wishes.pop() if wishes else joining.has_uncommitted_writes(state.db.session())
 
-    def _store_joined(self, state: State, jobs: list[NewJob]) -> Stored:
+    def _store_joined(self, state: State, jobs: list[NewJob], beside: Beside | None) -> Stored:
         session = state.db.session()
         connection = session.connection(bind_arguments={"mapper": Job})
-        accepted, twins = accept(connection, jobs)
-        joining.after_commit(session, [job for job, _ in accepted], lambda: self._committed(state, accepted))
+        with connection.begin_nested() if beside is not None else nullcontext():
+            woken = beside(connection) if beside is not None else []
+            accepted, twins = accept(connection, jobs)
+        born = [job for job, _ in accepted]
+        joining.after_commit(session, born, lambda: self._committed(state, accepted, woken))
         return accepted, twins
 
-    def _store_alone(self, state: State, jobs: list[NewJob]) -> Stored:
-        if any(job.dedup_key is not None for job in jobs):
+    def _store_alone(self, state: State, jobs: list[NewJob], beside: Beside | None) -> Stored:
+        woken: list[Due] = []
+        if beside is not None or any(job.dedup_key is not None for job in jobs):
             with state.database.engine.begin() as connection:
-                return accept(connection, jobs)
-        with state.database.engine.connect() as connection:  # one statement, which needs no BEGIN and COMMIT around it
-            return accept(connection.execution_options(isolation_level="AUTOCOMMIT"), jobs)
+                woken = beside(connection) if beside is not None else []
+                stored = accept(connection, jobs)
+        else:
+            with state.database.engine.connect() as connection:  # one statement needs no BEGIN and COMMIT around it
+                stored = accept(connection.execution_options(isolation_level="AUTOCOMMIT"), jobs)
+        self._committed(state, stored[0], woken)
+        return stored
 
-    def _committed(self, state: State, accepted: list[tuple[NewJob, int]]) -> None:
+    def _committed(self, state: State, accepted: list[tuple[NewJob, int]], woken: Sequence[Due] = ()) -> None:
         """The jobs exist: say so, and let somebody run them."""
         self.tell_added(state, [job for job, _ in accepted])
         waiting = [(job, due) for job, due in accepted if job.state == "waiting"]
-        if not waiting:
+        if not waiting and not woken:
             return
         try:
-            state.transport.announce([Due(job.id, job.queue, job.priority, due) for job, due in waiting])
+            state.transport.announce([*woken, *(Due(job.id, job.queue, job.priority, due) for job, due in waiting)])
         except TransportError as problem:
             logger.debug("Not announced: %s", problem)
             urgent = [job for job, _ in waiting if job.fallback == "sync"]

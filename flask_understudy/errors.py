@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -32,6 +33,19 @@ class JobConflict(UnderstudyError):
 
 class InvalidJob(UnderstudyError, ValueError):
     """The job cannot be accepted as given; nothing was stored."""
+
+
+class InvalidEvent(InvalidJob):
+    """The event cannot be published or heard as given; nothing was stored.
+
+    Args:
+        message: What is wrong, and what would be right.
+        wrong: The fields that are wrong, each with its path and why.
+    """
+
+    def __init__(self, message: str, wrong: Sequence[tuple[tuple[int | str, ...], str]] = ()) -> None:
+        super().__init__(message)
+        self.wrong = list(wrong)
 
 
 class PayloadTooLarge(InvalidJob):

@@ -17,8 +17,10 @@ from .clock import prune
 from .clock.triggers import trigger_of
 from .config import Config
 from .context import Principal
+from .discovery import discover
 from .embedded import EmbeddedWorker
 from .errors import ConfigError, NotInitialised
+from .events import EventVerbs
 from .fallback import StandIn
 from .joining import watch
 from .ledger import Database, Job, metadata, queries
@@ -38,7 +40,7 @@ A = TypeVar("A", bound=Callable[..., Any])
 Authorizer = Callable[[Request], Principal | None]
 
 
-class Understudy:
+class Understudy(EventVerbs):
     """Background jobs for a Flask application.
 
     Args:
@@ -94,8 +96,10 @@ class Understudy:
         app.before_request(state.embedded.ensure)
         cli.mount(app)
         self._mount(state)
+        rest.mount_invoke(app, config.rest_prefix, config.invoke_alias)
         if config.metrics_path:
             rest.mount_metrics(app, state, config.metrics_path, public=config.metrics_public)
+        discover(config.discover)
 
     @property
     def state(self) -> State:

@@ -32,6 +32,7 @@ COLUMNS = frozenset(
         "correlation_id",
         "transaction",
         "replay_of",
+        "event_id",
     }
 )
 
@@ -69,16 +70,16 @@ def new_job(
     if run_at is not None and delay_ms:
         raise InvalidJob(f"{message.actor_name}: give delay or run_at, not both.")
     args, kwargs = encode_payload(message.actor_name, message.args, message.kwargs, config)
-    tenant, owner = _whose(principal, parent)
+    tenant, owner = whose(principal, parent)
     kept = {k: v for k, v in options.items() if k not in COLUMNS and k != "eta"}
     return NewJob(
-        id=_word(message.message_id, "message_id", 64),
-        tenant=_word(
+        id=word(message.message_id, "message_id", 64),
+        tenant=word(
             options.get("tenant") or tenant,
             "tenant",
             200,
         ),
-        owner=_word(
+        owner=word(
             options.get("owner") or owner,
             "owner",
             200,
@@ -92,8 +93,8 @@ def new_job(
         options=encode(kept, f"An option of {message.actor_name}") if kept else "{}",
         fallback=actor.options.get("fallback") or config.fallback,
         tags=_tags(options.get("tags")),
-        dedup_key=_word(options["dedup_key"], "dedup_key", 255) if options.get("dedup_key") is not None else None,
-        correlation_id=_word(
+        dedup_key=word(options["dedup_key"], "dedup_key", 255) if options.get("dedup_key") is not None else None,
+        correlation_id=word(
             options.get("correlation_id") or (parent.correlation_id if parent else message.message_id),
             "correlation_id",
             200,
@@ -105,11 +106,12 @@ def new_job(
         max_attempts=max_attempts(options, actor, policy, config),
         sensitive=bool(actor.options.get("sensitive")),
         replay_of=options.get("replay_of"),
+        event_id=options.get("event_id"),
         takes_turns=config.fair,
     )
 
 
-def _whose(principal: Principal | None, parent: RunningJob | None) -> tuple[str, str]:
+def whose(principal: Principal | None, parent: RunningJob | None) -> tuple[str, str]:
     """Return tenant and owner: of whom the code acts as, else of the job that sends, else of who makes the request."""
     if parent is not None and (named := acting()) is not None:
         return named.tenant, named.subject
@@ -210,7 +212,12 @@ def _priority(options: Mapping[str, Any], actor: dramatiq.Actor[Any, Any], polic
     return LIBRARY_PRIORITY
 
 
-def _word(value: Any, name: str, limit: int) -> str:
+def word(value: Any, name: str, limit: int) -> str:
+    """Return a text that fits a column.
+
+    Raises:
+        InvalidJob: It is none, is too long or cannot be printed.
+    """
     if not isinstance(value, str) or len(value) > limit or not value.isprintable():
         shown = repr(value[:80] if isinstance(value, str) else value)[:90]
         raise InvalidJob(f"{name} is {shown}; it takes a printable text of {limit} characters at the most.")
@@ -222,4 +229,4 @@ def _tags(tags: Any) -> str | None:
         return None
     if isinstance(tags, str) or not isinstance(tags, list | tuple | set | frozenset) or len(tags) > 50:
         raise InvalidJob(f"tags is {tags!r}; it takes a list of up to 50 texts.")
-    return encode(sorted(_word(tag, "A tag", 100) for tag in tags), "tags")
+    return encode(sorted(word(tag, "A tag", 100) for tag in tags), "tags")

@@ -31,6 +31,8 @@ TRAVELLING = frozenset(
         "pipe_ignore",
         "group_completion_uuid",
         "group_completion_callbacks",
+        "event_version",
+        "event_undecided",
     }
 )
 _QUEUE = re.compile(r"[a-zA-Z_][a-zA-Z0-9._-]*")

@@ -51,8 +51,8 @@ class Clock:
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
 
-    def start(self) -> None:
-        """Take turns from now on."""
+    def turns(self) -> list[tuple[Callable[[], object], float]]:
+        """Return the turns, each with the s from one to the next."""
         seconds = self.state.config.clock_seconds
         turns: list[tuple[Callable[[], object], float]] = [
             (self.announce, seconds),
@@ -69,10 +69,29 @@ class Clock:
                 "%d schedules are declared and SCHEDULER_ENABLED is off: none fires.",
                 len(self.state.broker.schedules),
             )
+        return turns
+
+    def start(self) -> None:
+        """Take turns from now on."""
         logging.getLogger("apscheduler").setLevel(logging.WARNING)
-        for turn, every in turns:
+        for turn, every in self.turns():
             self._scheduler.add_job(self._turn, "interval", seconds=every, args=[turn], id=turn.__name__)
         self._scheduler.start()
+
+    def round(self, healthy_since: float | None = None) -> float | None:
+        """Take each turn once and let somebody else lead, in a process that works for the length of a request.
+
+        Args:
+            healthy_since: What the round before returned in this process; None = there was none.
+
+        Returns:
+            Since when the database has answered this process, on its monotonic clock.
+        """
+        self._healthy_since = healthy_since
+        for turn, _ in self.turns():
+            self._turn(turn)
+        self.stop()
+        return self._healthy_since
 
     def stop(self) -> None:
         """Take no more turns and let somebody else lead."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from ..ledger import transitions
+from ..ledger import events, transitions
 from ..ledger.statements import run
 from ..policy import QueuePolicy
 from ..state import State
@@ -40,10 +40,22 @@ def prune(state: State) -> int:
 
 
 def forget(state: State) -> None:
-    """Delete keys of requests after a day, bulks a month after their end, and lines of the audit after a year."""
+    """Delete keys of requests after a day, bulks after a month, lines of the audit after a year, and old events."""
     for statement, age in _FORGET:
         with state.database.transaction() as connection:
             run(connection, statement, age_ms=-int(age.total_seconds() * 1000))
+    forget_events(state)
+
+
+def forget_events(state: State) -> int:
+    """Delete events that were published more than `UNDERSTUDY_EVENT_DAYS` ago; return how many."""
+    age_ms, removed = int(timedelta(days=state.config.event_days).total_seconds() * 1000), 0
+    while True:
+        with state.database.transaction() as connection:
+            n = events.forget(connection, age_ms, BATCH)
+        removed += n
+        if n < BATCH:
+            return removed
 
 
 def _older(state: State, queues: list[str], states: list[str], age: timedelta, others: bool = False) -> int:

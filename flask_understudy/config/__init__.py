@@ -18,8 +18,8 @@ from . import readers
 from .addresses import transport_url
 
 
-def _setting(key: str, read: Callable[[Any], Any], default: Any, meaning: str) -> Any:
-    metadata = {"key": key, "read": read, "meaning": meaning}
+def _setting(key: str, read: Callable[[Any], Any], default: Any, meaning: str, *, also: tuple[str, ...] = ()) -> Any:
+    metadata = {"key": key, "read": read, "meaning": meaning, "also": also}
     if callable(default):
         return field(default_factory=default, metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -111,8 +111,28 @@ class Config:
         0,
         "completed jobs kept per queue; 0 = by age alone (N03)",
     )
+    discover: tuple[str, ...] = _setting(
+        "UNDERSTUDY_DISCOVER",
+        readers.packages,
+        (),
+        "packages whose modules are imported at init_app, for the actors and events in them (B02)",
+    )
+    event_key: str = _setting(
+        "UNDERSTUDY_EVENT_KEY",
+        readers.text,
+        "",
+        "bearer token that publishes events over HTTP and does nothing else; empty = none does (H01)",
+        also=("JOBS_EVENT_KEY", "INNGEST_EVENT_KEY"),
+    )
+    event_days: int = _setting(
+        "UNDERSTUDY_EVENT_DAYS", readers.whole(1), 30, "days for which published events are kept in their log"
+    )
     signing_key: str = _setting(
-        "UNDERSTUDY_SIGNING_KEY", readers.text, "", "secret shared with machines that report to us; empty = none do"
+        "UNDERSTUDY_SIGNING_KEY",
+        readers.text,
+        "",
+        "secret shared with machines that report to us or invoke jobs; empty = none do (H01)",
+        also=("JOBS_SIGNING_KEY", "INNGEST_SIGNING_KEY"),
     )
     log_pii: bool = _setting(
         "UNDERSTUDY_LOG_PII", readers.boolean, False, "log recipients and arguments as they are (C31)"
@@ -120,6 +140,12 @@ class Config:
     rest_prefix: str = _setting("UNDERSTUDY_REST_PREFIX", readers.text, "/api/jobs", "URL prefix of the REST API")
     dashboard_prefix: str = _setting(
         "UNDERSTUDY_DASHBOARD_PREFIX", readers.text, "/api/jobs/dashboard", "URL prefix of the dashboard"
+    )
+    invoke_alias: str = _setting(
+        "UNDERSTUDY_INVOKE_ALIAS",
+        readers.path,
+        "/api/inngest",
+        "second URL path that runs jobs over HTTP, beside the API's /invoke; empty = none (I01)",
     )
     metrics_path: str = _setting(
         "UNDERSTUDY_METRICS_PATH",
@@ -199,7 +225,9 @@ class Config:
         values = {}
         for key, setting in known.items():
             found: Any = environ[key] if key in environ else config.get(key)
-            if found is None or (found == "" and setting.metadata["read"] is not readers.text):
+            for other in setting.metadata["also"]:
+                found = found or environ.get(other) or config.get(other)
+            if found is None or (found == "" and setting.metadata["read"] not in {readers.text, readers.path}):
                 continue
             try:
                 values[setting.name] = setting.metadata["read"](found)

@@ -141,6 +141,18 @@ def zone(value: Any) -> str:
         raise ValueError("an IANA time zone such as Europe/Berlin") from None
 
 
+def packages(value: Any) -> tuple[str, ...]:
+    """Read names of packages."""
+    wanted = "names of packages such as app.jobs, as a list or parted by commas"
+    if not isinstance(value, str | list | tuple):
+        raise ValueError(wanted)
+    found = value.split(",") if isinstance(value, str) else value
+    names = tuple(str(name).strip() for name in found if str(name).strip())
+    if not all(part.isidentifier() for name in names for part in name.split(".")):
+        raise ValueError(wanted)
+    return names
+
+
 def queues(value: Any) -> dict[str, QueuePolicy]:
     """Read the policies of queues."""
     if not isinstance(value, Mapping):

@@ -42,5 +42,6 @@ class PublishedEvent(Base):
 
     __table_args__ = (
         Index("ix_understudy_events_named", "name", "at", "id"),
+        Index("ix_understudy_events_latest", "at", "id"),
         Index("ix_understudy_events_of_tenant", "tenant", "at", "id"),
     )

@@ -69,6 +69,7 @@ class Job(Base):
         sensitive: Whether all its arguments and its result are withheld.
         fingerprint: Shared by the jobs that failed alike; of the latest error.
         replay_of: The job that this one repeats.
+        event_id: The published event that this job hears, or None.
     """
 
     __tablename__ = "understudy_jobs"
@@ -110,6 +111,7 @@ class Job(Base):
     sensitive: Mapped[bool] = mapped_column(server_default=text("false"))
     fingerprint: Mapped[str | None] = mapped_column(Text)
     replay_of: Mapped[str | None] = mapped_column(Text)
+    event_id: Mapped[str | None] = mapped_column(Text)
 
     __table_args__ = (
         Index(
@@ -155,6 +157,7 @@ class Job(Base):
             "expires_at",
             **_where("expires_at IS NOT NULL AND state IN ('delayed', 'waiting')"),
         ),
+        Index("ix_understudy_jobs_of_event", "event_id", **_where("event_id IS NOT NULL")),
         Index(
             "uq_understudy_jobs_dedup",
             "tenant",

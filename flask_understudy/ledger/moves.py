@@ -10,16 +10,18 @@ from .turns import LATEST, TURN
 _ROW = (
     "id text, tenant text, owner text, queue text, actor text, state text, priority integer, args text, kwargs text, "
     "options text, fallback text, tags text, dedup_key text, correlation_id text, parent_id text, run_at text, "
-    "delay_ms bigint, expires_at text, max_attempts integer, sensitive boolean, replay_of text"
+    "delay_ms bigint, expires_at text, max_attempts integer, sensitive boolean, replay_of text, "
+    "event_id text"
 )
 
 _COLUMNS = """id, tenant, owner, queue, actor, state, priority, args, kwargs, options, fallback, tags,
-    dedup_key, correlation_id, parent_id, run_at, expires_at, created_at, max_attempts, sensitive, replay_of"""
+    dedup_key, correlation_id, parent_id, run_at, expires_at, created_at, max_attempts, sensitive, replay_of,
+    event_id"""
 
 _VALUES = """r.id, r.tenant, r.owner, r.queue, r.actor, r.state, r.priority, <json:r.args>, <json:r.kwargs>,
     <json:r.options>, r.fallback, <json:r.tags>, r.dedup_key, r.correlation_id, r.parent_id,
     coalesce(<time:r.run_at>, <after:r.delay_ms>), <time:r.expires_at>, <now>, r.max_attempts, r.sensitive,
-    r.replay_of"""
+    r.replay_of, r.event_id"""
 
 INSERT = f"""
 INSERT INTO understudy_jobs ({_COLUMNS})

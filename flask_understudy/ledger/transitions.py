@@ -35,6 +35,7 @@ class NewJob:
         run_at: UTC text of `statements.moment`, or None = `delay_ms` from now.
         delay_ms: ms from the database's now.
         replay_of: The job that it repeats.
+        event_id: The published event that it hears.
         takes_turns: Whether it lets other tenants' jobs go between its own tenant's; see `turns`.
     """
 
@@ -59,6 +60,7 @@ class NewJob:
     max_attempts: int | None = None
     sensitive: bool = False
     replay_of: str | None = None
+    event_id: str | None = None
     takes_turns: bool = False
 
 

@@ -135,6 +135,7 @@ def _replayed(state: State, job: Job, payload: dict[str, Any] | None = None) -> 
         check_payload(state.broker.actors[job.actor], payload)
     options = {**job.options, "tenant": job.tenant, "owner": job.owner, "priority": job.priority, "replay_of": job.id}
     optional = {"tags": job.tags, "dedup_key": job.dedup_key, "correlation_id": job.correlation_id}
+    optional["event_id"] = job.event_id
     options |= {name: value for name, value in optional.items() if value is not None}
     return dramatiq.Message(
         queue_name=job.queue,

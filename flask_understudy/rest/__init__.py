@@ -12,9 +12,11 @@ from . import (  # noqa: F401 - they declare the routes
     audit,
     bulk,
     document,
+    events,
     failures,
     following,
     history,
+    invoke,
     jobs,
     metrics,
     queues,
@@ -41,6 +43,11 @@ def is_mounted(app: Flask) -> bool:
     return bp.name in app.blueprints
 
 
+def mount_invoke(app: Flask, prefix: str, alias: str) -> None:
+    """Add the address that runs jobs to an application; see `rest.invoke`."""
+    invoke.mount(app, prefix, alias)
+
+
 def mount_metrics(app: Flask, state: State, path: str, *, public: bool) -> None:
     """Add the metrics for Prometheus to an application.
 
@@ -55,4 +62,4 @@ def mount_metrics(app: Flask, state: State, path: str, *, public: bool) -> None:
     import_module(".exposition", __name__).mount(app, state, path, public=public)
 
 
-__all__ = ["SCOPES", "is_mounted", "mount", "mount_metrics"]
+__all__ = ["SCOPES", "is_mounted", "mount", "mount_invoke", "mount_metrics"]

@@ -7,6 +7,7 @@ together, or neither is.
 from __future__ import annotations
 
 import functools
+import hmac
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -56,10 +57,12 @@ class Caller:
     Attributes:
         principal: As the application says.
         job: The only job that may be seen, when the credentials were a job's token.
+        is_event_key: Whether the credentials were the key that opens nothing but publishing events.
     """
 
     principal: Principal
     job: str | None = None
+    is_event_key: bool = False
 
     @property
     def scope(self) -> Scope:
@@ -109,11 +112,19 @@ def _caller() -> Caller:
     secret = _job_token()
     if secret is not None:
         return _holder(secret)
+    if _has_event_key():
+        return Caller(Principal(subject="event-key", scopes=frozenset({"enqueue"})), is_event_key=True)
     authorizer = state().authorizer
     principal = authorizer(request) if authorizer is not None else None
     if principal is None:
         raise _unauthorised("Send credentials that this application knows.")
     return Caller(principal)
+
+
+def _has_event_key() -> bool:
+    key = state().config.event_key
+    kind, _, secret = request.headers.get("Authorization", "").partition(" ")
+    return bool(key) and kind.lower() == "bearer" and hmac.compare_digest(secret.strip().encode(), key.encode())
 
 
 def _job_token() -> str | None:
@@ -141,13 +152,15 @@ def _unauthorised(detail: str) -> Problem:
     return Problem(401, detail=detail, headers={"WWW-Authenticate": 'Bearer realm="jobs"'})
 
 
-def require(scope: str, *, opens_to_token: bool = False) -> Caller:
+def require(scope: str, *, opens_to_token: bool = False, opens_to_event_key: bool = False) -> Caller:
     """Return who makes this request.
 
     Raises:
-        Problem: 401, nobody; 403, without the scope, or with a token that opens another job's door only.
+        Problem: 401, nobody; 403, without the scope, or with a token or key that opens other doors only.
     """
     who = caller()
+    if who.is_event_key and not opens_to_event_key:
+        raise Problem(403, detail="This key publishes events and does nothing else.")
     if not who.may(scope) or (who.job is not None and not opens_to_token):
         raise Problem(403, detail=f"This needs the scope {scope!r}.")
     return who
@@ -163,6 +176,7 @@ def door(
     also: Mapping[str, str] = MappingProxyType({}),
     audit_as: str | None = None,
     opens_to_token: bool = False,
+    opens_to_event_key: bool = False,
     body: type[BaseModel] | None = None,
     body_is_optional: bool = False,
     query: type[BaseModel] | None = None,
@@ -180,6 +194,7 @@ def door(
         audit_as: The action's name in the audit, `job.retry`; every route that changes something has one. Its target is
             what the rule names last.
         opens_to_token: Whether a job's own token opens it.
+        opens_to_event_key: Whether `UNDERSTUDY_EVENT_KEY` opens it.
         body: Model of the body, handed over as `body`.
         body_is_optional: Whether a request without a body means defaults.
         query: Model of the query, handed over as `query`.
@@ -193,7 +208,7 @@ def door(
 
         @functools.wraps(described)
         def guarded(**given: Any) -> Any:
-            require(scope, opens_to_token=opens_to_token)
+            require(scope, opens_to_token=opens_to_token, opens_to_event_key=opens_to_event_key)
             if any(not _UNASKABLE.isdisjoint(str(value)) or len(str(value)) > LONGEST_NAME for value in given.values()):
                 raise not_found()  # no database could be asked for it
             if audit_as is None:

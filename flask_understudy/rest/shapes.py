@@ -45,6 +45,7 @@ class JobSummary(Shape):
     correlation_id: str | None
     parent_id: str | None
     replay_of: str | None
+    event_id: str | None = Field(description="The published event that it hears; see /events.")
     cancel_requested_at: Instant | None
 
     @classmethod
@@ -89,6 +90,7 @@ def summary(job: Job) -> dict[str, Any]:
         "correlation_id": job.correlation_id,
         "parent_id": job.parent_id,
         "replay_of": job.replay_of,
+        "event_id": job.event_id,
         "cancel_requested_at": job.cancel_requested_at,
     }
 

@@ -78,7 +78,7 @@ def _checked(validate: Callable[[], B]) -> B:
             "The request has fields that cannot be accepted",
             f"{len(found)} field(s) of the request are wrong; see 'errors'.",
             errors=[
-                {"pointer": _pointer(entry["loc"]), "detail": entry["msg"]} for entry in found[:MAX_REPORTED_ERRORS]
+                {"pointer": pointer(entry["loc"]), "detail": entry["msg"]} for entry in found[:MAX_REPORTED_ERRORS]
             ],
         ) from None
 
@@ -201,6 +201,7 @@ def _wrong_in(text: str) -> str | None:
     return None
 
 
-def _pointer(location: tuple[int | str, ...]) -> str:
+def pointer(location: tuple[int | str, ...]) -> str:
+    """Return the JSON Pointer (RFC 6901) of a place in a document."""
     parts = (str(part).replace("~", "~0").replace("/", "~1") for part in location)
     return "".join(f"/{part[:100]}" for part in parts)

@@ -9,7 +9,13 @@ from typing import Any
 import pytest
 from werkzeug.routing import Rule
 
+from flask_understudy import Event
 from tests.flask_understudy.rest.conftest import EVERY_SCOPE, PREFIX, Api
+
+
+class Said(Event):
+    words: str
+
 
 SCOPES = ["read", "payload", "enqueue", "operate", "admin", "tenants"]
 BODIES: dict[str, Any] = {
@@ -19,6 +25,7 @@ BODIES: dict[str, Any] = {
     "limit_queue": {"concurrency": 5},
     "limit_tenant": {"concurrency": 5},
     "mute_alert": {"minutes": 5},
+    "send_event": {"name": "nothing"},
 }
 
 
@@ -87,11 +94,13 @@ def test_another_tenant_s_things_are_not_there(api: Api) -> None:
         "bulk_id": "",
         "name": "other",
         "alert_id": "1",
+        "event_id": "",
     }
     other = api.as_(tenant="other", scopes=EVERY_SCOPE)
     theirs["fingerprint"] = str(api.site.job(theirs["job_id"]).fingerprint)
     theirs["bulk_id"] = other.post("/bulk", 202, json={"action": "retry", "ids": [theirs["job_id"]]})["id"]
-    unknown = {**theirs, "job_id": "0" * 36, "fingerprint": "0" * 16, "bulk_id": "0" * 36}
+    theirs["event_id"] = api.site.jobs.publish(Said(words="their own words"), tenant="other").id
+    unknown = {**theirs, "event_id": "0" * 36, "job_id": "0" * 36, "fingerprint": "0" * 16, "bulk_id": "0" * 36}
     before = api.site.job(theirs["job_id"])
 
     for rule, method, view in routes(api):
