@@ -8,6 +8,7 @@ on PostgreSQL, on SQLite in a file and on SQLite in memory. With pytest the fixt
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
@@ -24,6 +25,7 @@ from .claims import ClaimedMessage
 from .clock.announce import expire, promote, unpark
 from .errors import JobConflict, JobNotFound, UnderstudyError
 from .ledger import TERMINAL, Database, Job, Queue, limits, queries, transitions
+from .ledger.steps import StepNote
 from .ledger.transitions import Claimed, Due
 from .ledger.writer import Finish, LogLine, Progress, Writer
 from .operations.transaction import joined_session
@@ -327,15 +329,22 @@ class _Writer(Writer):
 
     def __init__(self, database: Database, worker: str, announce: Callable[[list[Due]], None]) -> None:
         super().__init__(database, worker, announce)
-        self._notes: list[Finish | Progress | LogLine] = []
+        self._notes: list[Finish | Progress | LogLine | StepNote] = []
+        self._flushing = threading.Lock()
 
-    def put(self, note: Finish | Progress | LogLine) -> None:
+    def put(self, note: Finish | Progress | LogLine | StepNote) -> None:
         self._notes.append(note)
 
+    def commit(self, note: StepNote) -> bool:
+        self._notes.append(note)
+        self.flush()
+        return note.outcome()
+
     def flush(self, timeout: float = 30.0) -> bool:
-        notes, self._notes = self._notes, []
-        if notes:
-            self._write_until_done(notes)
+        with self._flushing:
+            notes, self._notes = self._notes, []
+            if notes:
+                self._write_until_done(notes)
         return True
 
     def close(self, timeout: float = 5.0) -> bool:

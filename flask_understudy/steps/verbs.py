@@ -1,0 +1,120 @@
+"""What an actor may ask of its steps."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import Any, TypeVar, overload
+
+from ..ledger.statements import moment
+from ..ledger.step import COMPLETED, RUN, SLEEP, SLEEPING
+from .doing import Work, do
+from .run import Run, run_of_this_job
+from .times import checked, milliseconds
+
+R = TypeVar("R")
+
+
+class Steps:
+    """The steps of the running job, reached as `step` (requirements B14, T02).
+
+    Each verb raises `StepsChanged` when this job did another step in its place before, and `InvalidStep` when it is
+    used outside of a job or with a value that makes no sense.
+    """
+
+    @overload
+    def run(
+        self,
+        name: str,
+        fn: Callable[..., Awaitable[R]],
+        *args: Any,
+        attempts: int | None = None,
+        transaction: bool = False,
+        was: str | None = None,
+        **kwargs: Any,
+    ) -> R: ...
+
+    @overload
+    def run(
+        self,
+        name: str,
+        fn: Callable[..., R],
+        *args: Any,
+        attempts: int | None = None,
+        transaction: bool = False,
+        was: str | None = None,
+        **kwargs: Any,
+    ) -> R: ...
+
+    def run(
+        self,
+        name: str,
+        fn: Callable[..., Any],
+        *args: Any,
+        attempts: int | None = None,
+        transaction: bool = False,
+        was: str | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Return what a function returns, and keep it: whenever the actor runs again, the function does not.
+
+        Args:
+            name: The step's name; the same one again, as in a loop, is another step.
+            fn: An ordinary or an async function; returns JSON.
+            *args: Its positional arguments.
+            attempts: How often it is tried, the job being suspended in between and not charged; default: a failure
+                is the job's, which runs again as its actor's options say.
+            transaction: Commit what it does with `db.session` together with its result: exactly once.
+            was: The step's name in jobs that began with an older release.
+            **kwargs: Its keyword arguments.
+
+        Raises:
+            StepFailed: It failed for the last time; whenever the actor runs again as well.
+            InvalidStep: Its result is no JSON, or it left changes in `db.session` that are not committed.
+        """
+        run = run_of_this_job()
+        work = Work(fn, args, kwargs, attempts, transaction)
+        return do(run, run.place(RUN, name, was), work)
+
+    def sleep(self, name: str, duration: timedelta | None = None, *, was: str | None = None, **units: float) -> None:
+        """Let the job go on later. Its worker is free meanwhile; restarts do not matter.
+
+        Args:
+            name: The step's name.
+            duration: How long from now, by the database's clock; ten years at the most; or by units:
+            was: The step's name in jobs that began with an older release.
+            **units: `weeks`, `days`, `hours`, `minutes`, `seconds`, `milliseconds`.
+        """
+        run = run_of_this_job()
+        _sleep(run, name, was, wake_ms=milliseconds(f"Step {name!r}", duration, units))
+
+    def sleep_until(self, name: str, when: datetime, *, was: str | None = None) -> None:
+        """Let the job go on at a time; one that is past lets it go on now.
+
+        Args:
+            name: The step's name.
+            when: A time with a zone, within ten years. The one that counts is the first that was asked for.
+            was: The step's name in jobs that began with an older release.
+        """
+        run = run_of_this_job()
+        _sleep(run, name, was, wake_at=moment(checked(f"Step {name!r}", when)))
+
+    def removed(self, name: str) -> None:
+        """Say that a step stood here once, which jobs of an older release may have done."""
+        run_of_this_job().removed(name)
+
+
+def _sleep(run: Run, name: str, was: str | None, **wake: Any) -> None:
+    place = run.place(SLEEP, name, was)
+    known = place.recorded
+    if known is None:
+        run.check_written(f"Before step {name!r}")
+        raise run.suspend(run.note(place, SLEEPING, **wake))
+    if known.state == COMPLETED:
+        return
+    if known.wake_ms is not None and known.wake_ms > 0:
+        raise run.suspend(run.note(place, SLEEPING, wake_ms=known.wake_ms))
+    run.worker.writer.put(run.note(place, COMPLETED))  # what it says is known without: nobody has to wait for it
+
+
+__all__ = ["Steps"]
