@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, TypeVar, overload
+
+from pydantic import BaseModel
 
 from ..ledger.statements import moment
 from ..ledger.step import COMPLETED, RUN, SLEEP, SLEEPING
 from .doing import Work, do
 from .run import Run, run_of_this_job
 from .times import checked, milliseconds
+from .waiting import wait_for
 
 R = TypeVar("R")
+E = TypeVar("E", bound=BaseModel)
+
+WEEK = timedelta(days=7)
 
 
 class Steps:
@@ -98,6 +104,31 @@ class Steps:
         """
         run = run_of_this_job()
         _sleep(run, name, was, wake_at=moment(checked(f"Step {name!r}", when)))
+
+    def wait_for(
+        self,
+        name: str,
+        event: type[E],
+        *,
+        match: Mapping[str, Any] | None = None,
+        timeout: timedelta = WEEK,
+        was: str | None = None,
+    ) -> E | None:
+        """Return an event of the job's tenant once it is published, or None when it is not in time.
+
+        Events that were published since the job was sent count, the first one first, and each for one step.
+
+        Args:
+            name: The step's name.
+            event: The class of the event.
+            match: Fields that the event must have, with their values.
+            timeout: How long to wait, by the database's clock; ten years at the most.
+            was: The step's name in jobs that began with an older release.
+        """
+        run = run_of_this_job()
+        timeout_ms = milliseconds(f"The timeout of step {name!r}", timeout, {})
+        found: E | None = wait_for(run, name, event, match, timeout_ms, was)
+        return found
 
     def removed(self, name: str) -> None:
         """Say that a step stood here once, which jobs of an older release may have done."""
