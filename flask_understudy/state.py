@@ -37,6 +37,8 @@ class State:
         embedded: The worker inside this web process, when one is wanted.
         worker: The worker of this process, when it is one.
         authorizer: Says who makes a request; None = closed.
+        publish: Stores an event in the transaction of `db.session`; None = nobody declared events.
+        event_classes: The classes of events by name.
     """
 
     app: Flask
@@ -49,3 +51,5 @@ class State:
     embedded: EmbeddedWorker = field(init=False)
     worker: WorkerProcess | None = None
     authorizer: Callable[[Request], Principal | None] | None = None
+    publish: Callable[[Any], Any] | None = None
+    event_classes: dict[str, Any] = field(default_factory=dict)

@@ -21,6 +21,7 @@ _NOTE = (
     "attempts integer, busy_ms bigint, wake_ms bigint, wake_at text"
 )
 
+#: The same once more is what follows a commit whose answer was lost.
 RECORD = f"""
 INSERT INTO understudy_steps (job_id, position, name, kind, state, result, error, attempts, started_at, finished_at,
     wake_at, fence, worker_id)
@@ -36,7 +37,8 @@ ON CONFLICT (job_id, position) DO UPDATE SET state = excluded.state, result = ex
     wake_at = CASE WHEN excluded.wake_at IS NULL OR (excluded.state = understudy_steps.state
         AND excluded.attempts = understudy_steps.attempts) THEN understudy_steps.wake_at ELSE excluded.wake_at END,
     fence = excluded.fence, worker_id = excluded.worker_id
-WHERE understudy_steps.state NOT IN ('completed', 'failed', 'timed_out') OR understudy_steps.fence = excluded.fence
+WHERE understudy_steps.state NOT IN ('completed', 'failed', 'timed_out')
+    OR (understudy_steps.fence = excluded.fence AND understudy_steps.state = excluded.state)
 RETURNING job_id, position, -<ms since:wake_at>"""  # noqa: S608 - constants of this module
 
 #: A job that gets on is no poison, however often its process dies on the way.

@@ -43,7 +43,7 @@ JOIN understudy_waits AS w ON w.settled_at IS NULL AND w.tenant = e.tenant AND w
     AND w.fields = r.fields AND w.wanted = r.wanted
 JOIN understudy_jobs AS j ON j.id = w.job_id AND j.created_at <= e.at
 WHERE NOT EXISTS (SELECT 1 FROM understudy_waits AS t WHERE t.job_id = w.job_id AND t.event_id = e.id)
-ORDER BY e.at, e.id"""
+ORDER BY e.at, <stored:e>"""
 
 #: A wait that another publisher is just settling is left to that one.
 SETTLE = """
@@ -67,7 +67,7 @@ SELECT e.id, <text:e.payload>, <ms:e.at> FROM understudy_events AS e
 JOIN understudy_jobs AS j ON j.id = :job_id AND e.at >= j.created_at
 WHERE e.tenant = :tenant AND e.name = :event
     AND NOT EXISTS (SELECT 1 FROM understudy_waits AS t WHERE t.job_id = :job_id AND t.event_id = e.id)
-ORDER BY e.at, e.id LIMIT :n OFFSET :skip"""
+ORDER BY e.at, <stored:e> LIMIT :n OFFSET :skip"""
 
 CLOSE = """
 UPDATE understudy_waits SET event_id = :event_id, settled_at = <now>
@@ -78,7 +78,7 @@ SELECT DISTINCT w.tenant, w.event FROM understudy_waits AS w WHERE w.settled_at 
 
 RECENT = """
 SELECT e.id, e.tenant, e.name, <text:e.payload> FROM understudy_events AS e
-WHERE e.name = :event AND e.tenant = :tenant AND e.at > <after::age_ms> ORDER BY e.at DESC, e.id LIMIT :n"""
+WHERE e.name = :event AND e.tenant = :tenant AND e.at > <after::age_ms> ORDER BY e.at DESC LIMIT :n"""
 
 #: Jobs that were being suspended while what they wait for came: they are delayed, and none of their steps is.
 ASLEEP = """

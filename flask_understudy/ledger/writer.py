@@ -234,7 +234,11 @@ class Writer:
             note.held = (note.id, note.position) in written
         for key, finish in pausing.items():
             wake_ms = written.get(key)
-            if finish.ending is not None and wake_ms is not None:
+            if finish.ending is None:
+                continue
+            if wake_ms is None:  # what it was to wait for is there, or the claim was lost
+                finish.ending.state = "waiting"
+            else:
                 finish.ending.delay_ms = max(1, wake_ms + 1)
         return done
 

@@ -9,6 +9,7 @@ from ..errors import ConfigError
 from ..state import State
 from . import (  # noqa: F401 - they declare the routes
     alerts,
+    approvals,
     audit,
     bulk,
     document,

@@ -107,6 +107,13 @@ class Run:
             places.append(Place(position, "child", unique, recorded))
         return places
 
+    def follower(self, leader: Place, kind: str, name: str) -> Place:
+        """Return the place of a step that belongs to the one before it."""
+        unique = f"{leader.name}/{name}"
+        place = Place(self._next, kind, unique, self._at(self._next, kind, unique, None))
+        self._next += 1
+        return place
+
     def removed(self, name: str) -> None:
         """Pass over a step of that name, if that is what was done here."""
         recorded = self._recorded.get(self._next)
@@ -115,15 +122,14 @@ class Run:
         self._names[name] += 1
         self._visited.add(self._next)
         self._next += 1
-        if recorded.kind == "parallel":
-            while (child := self._recorded.get(self._next)) is not None and child.kind == "child":
-                self._visited.add(self._next)
-                self._next += 1
+        while (child := self._recorded.get(self._next)) is not None and child.name.startswith(f"{recorded.name}/"):
+            self._visited.add(self._next)
+            self._next += 1
 
     def _at(self, position: int, kind: str, name: str, was: str | None) -> Recorded | None:
         recorded = self._recorded.get(position)
         if recorded is None:
-            if position <= self._last and kind != "parallel":
+            if position <= self._last and kind != "parallel":  # whose row follows those of its children
                 raise self._differs(position, kind, name)
             return None
         if recorded.kind != kind or recorded.name not in {name, was}:

@@ -8,11 +8,15 @@ from typing import Any, TypeVar, overload
 
 from pydantic import BaseModel
 
+from ..errors import InvalidStep
+from ..ledger.approvals import Decision
 from ..ledger.statements import moment
-from ..ledger.step import COMPLETED, RUN, SLEEP, SLEEPING
+from ..ledger.step import COMPLETED, PUBLISH, RUN, SLEEP, SLEEPING
+from .approving import approve
 from .doing import Work, do
 from .run import Run, run_of_this_job
 from .times import checked, milliseconds
+from .together import parallel
 from .waiting import wait_for
 
 R = TypeVar("R")
@@ -130,6 +134,60 @@ class Steps:
         found: E | None = wait_for(run, name, event, match, timeout_ms, was)
         return found
 
+    def publish(self, name: str, event: BaseModel, *, was: str | None = None) -> None:
+        """Publish an event once, in a transaction with this step.
+
+        Args:
+            name: The step's name.
+            event: The event.
+            was: The step's name in jobs that began with an older release.
+        """
+        run = run_of_this_job()
+        publish = run.worker.state.publish
+        if publish is None:
+            raise InvalidStep(f"Step {name!r} publishes an event, and this application publishes none.")
+        do(run, run.place(PUBLISH, name, was), Work(_told_nothing(publish), (event,), {}, transaction=True))
+
+    def approve(
+        self,
+        name: str,
+        *,
+        prompt: str,
+        to: str = "",
+        timeout: timedelta = WEEK,
+        notify: Callable[[str], Any] | None = None,
+        was: str | None = None,
+    ) -> Decision:
+        """Return what a person decided. Looking at the page behind the link decides nothing; its buttons do, once.
+
+        Args:
+            name: The step's name.
+            prompt: What is to be decided; shown on the page.
+            to: Who is asked, in your own words; shown in lists.
+            timeout: After that the answer is no, with the state `expired`; ten years at the most.
+            notify: Called with the signed link, as a step of its own: sends it to whoever decides.
+            was: The step's name in jobs that began with an older release.
+        """
+        run = run_of_this_job()
+        timeout_ms = milliseconds(f"The timeout of step {name!r}", timeout, {})
+        return approve(run, name, prompt, to, timeout_ms, notify, was)
+
+    def parallel(self, name: str, *, was: str | None = None, **branches: Any) -> dict[str, Any]:
+        """Do several things at once, in threads; return their results by name.
+
+        What one of them returned is kept though another one fails. Each has an application context, and so a
+        `db.session`, of its own. They cannot sleep or wait.
+
+        Args:
+            name: The step's name.
+            was: The step's name in jobs that began with an older release.
+            **branches: A function each, or a tuple of a function and its arguments; 32 at the most.
+
+        Raises:
+            StepFailed: The first of those that failed for the last time; all of them have ended.
+        """
+        return parallel(run_of_this_job(), name, branches, was)
+
     def removed(self, name: str) -> None:
         """Say that a step stood here once, which jobs of an older release may have done."""
         run_of_this_job().removed(name)
@@ -146,6 +204,13 @@ def _sleep(run: Run, name: str, was: str | None, **wake: Any) -> None:
     if known.wake_ms is not None and known.wake_ms > 0:
         raise run.suspend(run.note(place, SLEEPING, wake_ms=known.wake_ms))
     run.worker.writer.put(run.note(place, COMPLETED))  # what it says is known without: nobody has to wait for it
+
+
+def _told_nothing(publish: Callable[[Any], Any]) -> Callable[[Any], None]:
+    def publishes(event: Any) -> None:
+        publish(event)
+
+    return publishes
 
 
 __all__ = ["Steps"]
