@@ -11,6 +11,7 @@ finds the waits it meets by an index, however many there are.
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ from sqlalchemy import Connection
 from . import transitions
 from .statements import run
 from .transitions import Due
+from .wait import Wait
 
 PAGE = 500
 RECENT_MS = 120_000
@@ -72,6 +74,10 @@ ORDER BY e.at, <stored:e> LIMIT :n OFFSET :skip"""
 CLOSE = """
 UPDATE understudy_waits SET event_id = :event_id, settled_at = <now>
 WHERE job_id = :job_id AND position = :position AND settled_at IS NULL RETURNING job_id"""
+
+STORE = """
+INSERT INTO understudy_events (id, tenant, subject, name, version, payload, job_id, at)
+VALUES (:id, :tenant, :subject, :name, 1, <json::payload>, :job_id, <now>)"""
 
 AWAITED = """
 SELECT DISTINCT w.tenant, w.event FROM understudy_waits AS w WHERE w.settled_at IS NULL"""
@@ -166,6 +172,22 @@ def close(connection: Connection, job_id: str, position: int, event_id: str | No
     """Settle one wait with an event or, with None, as timed out; tell whether nobody had settled it."""
     closed = run(connection, CLOSE, job_id=job_id, position=position, event_id=event_id)
     return closed.first() is not None
+
+
+def store(connection: Connection, wait: Wait, payload: str, subject: str) -> str:
+    """Store the event that somebody gives one wait by hand; return its id."""
+    id = str(uuid.uuid4())
+    run(
+        connection,
+        STORE,
+        id=id,
+        tenant=wait.tenant,
+        subject=subject,
+        name=wait.event,
+        payload=payload,
+        job_id=wait.job_id,
+    )
+    return id
 
 
 def arrive(connection: Connection, job_id: str) -> None:

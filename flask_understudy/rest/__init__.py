@@ -22,6 +22,7 @@ from . import (  # noqa: F401 - they declare the routes
     stream,
     tenants,
     workers,
+    workflows,
 )
 from .doors import SCOPES, bp
 

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from werkzeug.routing import Rule
 
+from flask_understudy import step
+from flask_understudy.operations import approvals
 from tests.flask_understudy.rest.conftest import EVERY_SCOPE, PREFIX, Api
 
 SCOPES = ["read", "payload", "enqueue", "operate", "admin", "tenants"]
@@ -87,15 +89,24 @@ def test_another_tenant_s_things_are_not_there(api: Api) -> None:
         "bulk_id": "",
         "name": "other",
         "alert_id": "1",
+        "approval_id": "",
     }
+
+    @api.site.jobs.actor(queue_name="email")
+    def asks() -> None:
+        step.approve("manager", prompt="their own words")
+
+    api.actors["asks"] = asks
+    api.site.worker.run(api.send(tenant="other", actor="asks"))
+    theirs["approval_id"] = approvals.listing(api.site.state)[0].id
     other = api.as_(tenant="other", scopes=EVERY_SCOPE)
     theirs["fingerprint"] = str(api.site.job(theirs["job_id"]).fingerprint)
     theirs["bulk_id"] = other.post("/bulk", 202, json={"action": "retry", "ids": [theirs["job_id"]]})["id"]
-    unknown = {**theirs, "job_id": "0" * 36, "fingerprint": "0" * 16, "bulk_id": "0" * 36}
+    unknown = {**theirs, "job_id": "0" * 36, "fingerprint": "0" * 16, "bulk_id": "0" * 36, "approval_id": "0" * 36}
     before = api.site.job(theirs["job_id"])
 
     for rule, method, view in routes(api):
-        if view.__guard__ in {"public", "tenants"}:
+        if view.__guard__ in {"public", "tenants", "link"}:
             continue
         foreign, missing = call(api, rule, method, **theirs), call(api, rule, method, **unknown)
         where = f"{method} {rule.rule}"
