@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from .statements import run
+from .step import FINAL
 
 _NOTE = (
     "id text, fence integer, position integer, name text, kind text, state text, result text, error text, "
@@ -109,7 +110,7 @@ class StepNote:
         wake_at: when, as UTC text of `statements.moment`.
         wait: The columns of `understudy_waits` that it opens, or None.
         approval: The columns of `understudy_approvals` that it opens, or None.
-        gets_on: Whether the job's crashes and hand-backs are counted anew from here.
+        gets_on: Whether the job has crashes or hand-backs, which are counted anew from here if the step is finished.
         done: Set once it is committed, or never will be.
         held: Whether it was written; False when the claim was lost before.
         problem: What the database had against it.
@@ -181,8 +182,8 @@ def record(connection: Connection, worker: str, notes: Sequence[StepNote]) -> di
         run(connection, OPEN_WAIT, rows=json.dumps(opened))
     if asked := [note.approval for note in held if note.approval is not None]:
         run(connection, ASK, rows=json.dumps(asked))
-    if any(note.gets_on for note in held):
-        got_on = [note for note in held if note.gets_on]
+    got_on = [note for note in held if note.gets_on and note.state in FINAL]
+    if got_on:
         rows = json.dumps([{name: getattr(note, name) for name in _ROW} for note in got_on])
         run(connection, GOT_ON, worker=worker, ids=[note.id for note in got_on], rows=rows)
     return written

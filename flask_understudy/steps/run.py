@@ -165,9 +165,7 @@ class Run:
         """Return what to write of a step."""
         claimed = self.claim.claimed
         note = StepNote(claimed.id, claimed.fence, place.position, place.name, place.kind, state, **more)
-        if claimed.crashes or claimed.hand_backs:
-            note.gets_on = True
-            claimed.crashes = claimed.hand_backs = 0
+        note.gets_on = bool(claimed.crashes or claimed.hand_backs)
         return note
 
     def record(self, note: StepNote) -> None:
@@ -178,6 +176,8 @@ class Run:
         """
         if not self.worker.writer.commit(note):
             raise self.lost(note)
+        if note.gets_on:
+            self.claim.claimed.crashes = self.claim.claimed.hand_backs = 0
 
     def lost(self, note: StepNote) -> LeaseLost:
         """Return the error about a step that this claim may not write."""

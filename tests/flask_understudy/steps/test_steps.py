@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 
 from flask_understudy import current_job, step
 from flask_understudy.errors import InvalidStep, StepFailed
-from flask_understudy.ledger import Job, Step, queries
-from tests.flask_understudy.conftest import Site
+from flask_understudy.ledger import Job, Step, metadata, queries
+from tests.flask_understudy.conftest import MakeSite, Site
 
 
 def steps_of(site: Site, message: Any) -> list[Step]:
@@ -593,3 +593,56 @@ def test_a_sleep_ends_in_a_worker_by_itself(carried_site: Site) -> None:
     site.start_worker()
 
     assert site.eventually("completed", message).attempt == 1
+
+
+def test_steps_work_on_sqlite_in_memory(make_site: MakeSite) -> None:
+    site = make_site("sqlite://")
+
+    @site.jobs.actor(max_retries=0)
+    def work() -> list[int]:
+        first = step.run("first", lambda: 1)
+        step.sleep("nap", hours=1)
+        return [first, *step.parallel("both", a=lambda: 2, b=lambda: 3).values()]
+
+    with site.app.app_context():
+        metadata.create_all(site.db.engine)
+        site.db.create_all()
+        message = work.send()
+        site.worker.drain(include_delayed=True)
+
+        assert site.job(message).result == [1, 2, 3]
+
+
+@pytest.mark.requirement("G6")
+def test_a_job_that_gets_on_is_no_poison(site: Site) -> None:
+    @site.jobs.actor(max_retries=9)
+    def work() -> None:
+        step.run("a", lambda: None)
+        step.sleep("nap", hours=1)
+        step.sleep("nap", hours=1)
+
+    message = work.send()
+    site.change(message, crashes="2", hand_backs="49")
+    site.worker.run(message)
+
+    job = site.job(message)
+    assert (job.crashes, job.hand_backs) == (0, 0)
+
+    site.change(message, crashes="2", state="'waiting'")
+    site.worker.drain()
+    assert site.job(message).crashes == 2  # woken for nothing, it did nothing
+
+
+@pytest.mark.requirement("G6")
+def test_a_step_that_fails_gets_nobody_on(site: Site, calls: Calls) -> None:
+    @site.jobs.actor(max_retries=9)
+    def work() -> None:
+        step.run("a", calls.make("a", failures=1), attempts=2)
+
+    message = work.send()
+    site.change(message, crashes="2")
+    site.worker.run(message)
+    assert site.job(message).crashes == 2
+
+    site.worker.run(message)
+    assert site.job(message).crashes == 0

@@ -18,7 +18,7 @@ from flask_understudy.clock.waits import waits as waits_turn
 from flask_understudy.ledger import Wait, waits
 from flask_understudy.ledger.statements import run
 from flask_understudy.ledger.waits import Happened
-from tests.flask_understudy.conftest import Site
+from tests.flask_understudy.conftest import MakeSite, Site
 from tests.flask_understudy.steps.test_steps import described, steps_of
 
 PUBLISH = """
@@ -277,3 +277,39 @@ def test_no_event_is_lost_among_jobs_that_wait_in_a_worker(carried_site: Site, e
 
     for n, message in enumerate(messages):
         assert site.eventually("completed", message, within=20).result == n
+
+
+def test_an_event_and_a_wait_that_miss_each_other_meet_by_the_clock(make_site: MakeSite, postgres_ledger: str) -> None:
+    site = make_site(postgres_ledger)
+
+    @site.jobs.actor(max_retries=0)
+    def work() -> int:
+        event = step.wait_for("approval", LeaveApproved)
+        return event.employee_id if event else 0
+
+    message = work.send()
+    with site.state.database.transaction() as connection:  # neither sees what the other has not committed
+        assert waits.meet(connection, [store(connection, employee_id=7)]) == []
+        assert site.worker.run(message).state == "delayed"
+    assert site.job(message).state == "delayed"
+
+    assert waits_turn(site.state) == 1
+
+    assert site.worker.run(message).result == 7
+
+
+def test_two_publishers_at_once_settle_a_wait_once(make_site: MakeSite, postgres_ledger: str) -> None:
+    site = make_site(postgres_ledger)
+
+    @site.jobs.actor(max_retries=0)
+    def work() -> int:
+        event = step.wait_for("approval", LeaveApproved)
+        return event.employee_id if event else 0
+
+    message = work.send()
+    site.worker.run(message)
+    with site.state.database.transaction() as first:
+        assert len(waits.meet(first, [store(first, employee_id=1)])) == 1
+        assert publish(site, employee_id=2) == 0  # neither waits for the other nor takes it away
+
+    assert site.worker.run(message).result == 1
