@@ -236,7 +236,7 @@ def test_a_sleep_frees_the_worker_and_ends_at_the_time_that_was_set_first(site: 
     before = datetime.now(UTC)
     asleep = site.worker.run(message)
     [_, nap] = steps_of(site, message)
-    assert (asleep.state, asleep.attempt, asleep.finished_at) == ("delayed", 0, None)
+    assert (asleep.state, asleep.attempt, asleep.hand_backs, asleep.finished_at) == ("delayed", 0, 0, None)
     assert nap.wake_at is not None
     assert timedelta(minutes=59) < nap.wake_at - before < timedelta(minutes=61)
 

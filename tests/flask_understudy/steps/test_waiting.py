@@ -218,6 +218,20 @@ def test_tenants_do_not_see_each_other_s_events(site: Site, waiting: Any) -> Non
     assert site.worker.run(message).result == ["LeaveApproved", 7, "Ann"]
 
 
+@pytest.mark.requirement("P03")
+def test_of_two_tenants_that_wait_alike_one_hears(site: Site, waiting: Any) -> None:
+    messages = {tenant: waiting.send_with_options(args=(7,), tenant=tenant) for tenant in ("aster", "birch")}
+    for message in messages.values():
+        site.worker.run(message)
+
+    assert publish(site, "birch", employee_id=7) == 1
+
+    assert {tenant: site.job(message).state for tenant, message in messages.items()} == {
+        "aster": "delayed",
+        "birch": "waiting",
+    }
+
+
 def test_many_jobs_hear_of_one_event(site: Site, waiting: Any) -> None:
     messages = [waiting.send(7) for _ in range(3)] + [waiting.send(8)]
     for message in messages:
