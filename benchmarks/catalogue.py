@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks import against, api, drain, events, exports, growth, idle, outages, sends
+from benchmarks import against, api, drain, events, exports, growth, idle, outages, sends, steps
 from benchmarks.harness import Benchmark
 
 
@@ -14,6 +14,7 @@ def all_benchmarks() -> dict[str, Benchmark]:
         "drain-database": drain.drain_database,
         "drain-slow-commits": drain.drain_slow_commits,
         "drain-embedded": drain.drain_embedded,
+        "steps": steps.steps,
         "send-in-transaction": sends.send_in_transaction,
         "send-alone": sends.send_alone,
         "send-celery": against.send_beside_celery,

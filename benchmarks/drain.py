@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import redis
 from sqlalchemy import Engine, create_engine, text
@@ -45,6 +46,10 @@ class Drain:
         """An engine on the ledger."""
         return create_engine(self.database)
 
+    def message(self, number: int) -> Any:
+        """Return the job of a number."""
+        return program.noop.message(number)
+
     def fill(self, jobs: int) -> None:
         """Empty the queue and put so many jobs into it."""
         with self.engine.begin() as connection:
@@ -52,7 +57,7 @@ class Drain:
         with self.app.app_context():
             for start in range(0, jobs, BATCH):
                 numbers = range(start, min(jobs, start + BATCH))
-                program.jobs.send_many([program.noop.message(number) for number in numbers])
+                program.jobs.send_many([self.message(number) for number in numbers])
         if self.engine.dialect.name == "postgresql":
             with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
                 connection.execute(text("VACUUM ANALYZE understudy_jobs"))

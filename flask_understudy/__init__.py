@@ -3,7 +3,8 @@
 from .context import Principal, acting_as, current_job
 from .events import Event
 from .extension import Understudy
+from .steps import step
 
 __version__ = "0.1.0"
 
-__all__ = ["Event", "Principal", "Understudy", "acting_as", "current_job"]
+__all__ = ["Event", "Principal", "Understudy", "acting_as", "current_job", "step"]

@@ -342,6 +342,8 @@ class LedgerBroker(Broker):
         exception = message.ended(kwargs.get("result"), kwargs.get("exception"))
         if signal == "skip_message" and not message.failed:
             message.cancel(None)
+        if message.is_suspended:  # neither done nor failed: what follows either must not hear of it
+            signal, kwargs = "skip_message", {}
         if exception is not None:
             kwargs = {"exception": exception}
         elif "exception" in kwargs:

@@ -19,22 +19,34 @@ from typing import TYPE_CHECKING, Any
 import dramatiq
 from dramatiq.broker import MessageProxy
 from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from . import signals
 from .context import RunningJob, enter, leave
 from .encoding import encode, printable
-from .errors import InvalidJob, JobCancelled, LeaseLost, UnderstudyError, described, without_statements
+from .errors import (
+    InvalidJob,
+    JobCancelled,
+    LeaseLost,
+    StepsChanged,
+    UnderstudyError,
+    described,
+    without_statements,
+)
 from .fingerprints import fingerprint_of
-from .ledger import transitions
+from .joining import joined
+from .ledger import steps, transitions
 from .ledger.transitions import MAX_HAND_BACKS, Claimed, Ending, NewJob
 from .ledger.writer import Finish, LogLine, Progress
+from .policy import LIBRARY_FACTOR, LIBRARY_JITTER, LIBRARY_MAX_BACKOFF_MS, backoff_ms
 from .redaction import redacted_arguments, redacted_text
 from .signals import JobNotice
 
 if TYPE_CHECKING:
     from flask.ctx import AppContext
 
+    from .config import Config
     from .worker import WorkerProcess
 
 MAX_ERROR = 2_000
@@ -43,6 +55,14 @@ MAX_LOG_LINES = 1_000
 MAX_LOG_LINE = 4_000
 
 _finishing: ContextVar[ClaimedMessage | None] = ContextVar("understudy_finishing", default=None)
+
+
+def not_asked_for(names: list[str]) -> StepsChanged:
+    """Return the error about steps that a job has done and its actor does not have any more."""
+    return StepsChanged(
+        f"This job has done the steps {', '.join(map(repr, names))}, and its actor ended without asking for them. "
+        "Put them back, or say step.removed(name) in their place; then retry the job."
+    )
 
 
 class ReportedFailure(UnderstudyError):
@@ -86,6 +106,7 @@ class ClaimedMessage(MessageProxy):
         self.recorded = False
         self._released = released
         self._app_context: AppContext | None = None
+        self._job: RunningJob | None = None
         self._running: Token[RunningJob] | None = None
         self._hooks: list[Token[ClaimedMessage | None]] = []
         self._began: float | None = None
@@ -131,10 +152,12 @@ class ClaimedMessage(MessageProxy):
             write_log=self._log,
             write_progress=self._progress,
             open_transaction=self._transaction,
+            claim=self,
         )
         self._began = time.monotonic()
         self._app_context = self.worker.app.app_context()
         self._app_context.push()
+        self._job = job
         self._running = enter(job)
         self._tell(signals.job_started)
         self.worker.note_started(claimed.id)
@@ -149,7 +172,37 @@ class ClaimedMessage(MessageProxy):
             exception = ReportedFailure(str(result["reason"]))
             self.stuff_exception(exception)
         self.result = result
-        return None if self.recorded else exception  # what its own transaction completed cannot fail any more
+        if self.recorded:
+            return None  # what its own transaction completed cannot fail any more
+        judged = self._judge_steps(exception)
+        if judged is not None and judged is not exception:
+            self.stuff_exception(judged)
+        if self.is_suspended:
+            self.clear_exception()
+            self.ending = self._ending("delayed", "suspended", None, charged=0)
+        return judged
+
+    @property
+    def is_suspended(self) -> bool:
+        """Whether a step left the actor in the middle, to go on another time."""
+        unwind = self._job.steps.unwind if self._job is not None and self._job.steps is not None else None
+        return unwind is not None and unwind.exception is None and not self.recorded
+
+    def _judge_steps(self, exception: BaseException | None) -> BaseException | None:
+        """Return what the actor raised, or what its steps have against its end."""
+        if self._job is None:
+            return exception
+        if self._job.steps is not None:
+            return self._job.steps.judge(exception)
+        if self.claimed.fence == 1 or exception is not None:
+            return exception
+        try:
+            with self.worker.state.database.statement() as connection:
+                left = steps.first_names(connection, self.claimed.id)
+        except SQLAlchemyError as problem:
+            self.worker.logger.warning("Job %s: its steps cannot be read: %s", self.claimed.id, type(problem).__name__)
+            return None
+        return not_asked_for(left) if left else None
 
     def __enter__(self) -> ClaimedMessage:
         """While hooks run after the actor, what they enqueue belongs to this job's finish."""
@@ -198,6 +251,36 @@ class ClaimedMessage(MessageProxy):
             exception,
             delay_ms=delay_ms,
             charged=0,
+        )
+
+    def allows_retry(self, exception: BaseException) -> bool:
+        """Whether the job may be tried again after this, by its actor's options (C1 to C5)."""
+        options = self.worker.broker.get_actor(self.actor_name).options
+        throws, retry_when = options.get("throws"), options.get("retry_when")
+        if throws and isinstance(exception, throws):
+            return False
+        retries, allowed = self.claimed.attempt - 1, self.claimed.max_attempts
+        if retry_when is not None:
+            return bool(retry_when(retries, exception))
+        return allowed is None or retries + 1 < allowed
+
+    def backoff(self, retry: int) -> int:
+        """Return the ms to wait before a retry, by number: call, else actor, else queue, else settings."""
+        config: Config = self.worker.config
+        actor, policy = self.worker.broker.get_actor(self.actor_name), config.queues.get(self.queue_name)
+
+        def resolved(name: str, default: float) -> float:
+            for value in (self.options.get(name), actor.options.get(name), getattr(policy, name, None)):
+                if value is not None:
+                    return float(value)
+            return default
+
+        return backoff_ms(
+            retry,
+            base=int(resolved("min_backoff", config.backoff_ms)),
+            factor=resolved("backoff_factor", LIBRARY_FACTOR),
+            ceiling=int(resolved("max_backoff", LIBRARY_MAX_BACKOFF_MS)),
+            jitter=resolved("jitter", LIBRARY_JITTER),
         )
 
     def give_up(self, reason: str, exception: BaseException | None) -> None:
@@ -256,6 +339,8 @@ class ClaimedMessage(MessageProxy):
         if self.ending is not None and self.ending.state == "failed":
             self.ending.result = encoded
         finish = Finish(claimed.id, claimed.fence, encoded, self.ending, self.follow_ups)
+        if self.is_suspended and self._job is not None and self._job.steps is not None:
+            finish.step = self._job.steps.step
         finish.told = lambda state: self._told(state, finish.follow_ups)
         return finish
 
@@ -276,7 +361,10 @@ class ClaimedMessage(MessageProxy):
     def _transaction(self) -> Iterator[Session]:
         session = self.worker.session()
         try:
-            yield session
+            with joined(session):
+                yield session
+            if (problem := self._judge_steps(None)) is not None:
+                raise problem
             connection: Connection = session.connection(bind_arguments=self.worker.bind_arguments)
             claim = (self.claimed.id, self.claimed.fence, None)
             if not transitions.complete(connection, self.worker.id, [claim]):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from werkzeug.local import LocalProxy
 
@@ -14,6 +14,20 @@ from .errors import JobCancelled
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
+
+    from .claims import ClaimedMessage
+    from .suspension import Unwind
+
+
+class RunningSteps(Protocol):
+    """The steps of the running job, made by the first one that its actor asks for."""
+
+    unwind: Unwind | None
+    step: Any
+
+    def judge(self, exception: BaseException | None) -> BaseException | None:
+        """Say what an actor that ended like this is to be taken to have raised."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +54,7 @@ def acting_as(principal: Principal) -> Iterator[None]:
 
     Jobs that run within the block, as in tests, send in their own tenants' names all the same.
     """
-    token = _acting.set((principal, running_job()))
+    token = _acting.set((principal, _whole(running_job())))
     try:
         yield
     finally:
@@ -50,7 +64,7 @@ def acting_as(principal: Principal) -> Iterator[None]:
 def acting() -> Principal | None:
     """Return the principal of the innermost `acting_as` of this job or, outside of jobs, of this code; or None."""
     principal, job = _acting.get() or (None, None)
-    return principal if job is running_job() else None
+    return principal if job is _whole(running_job()) else None
 
 
 @dataclass(slots=True)
@@ -67,6 +81,7 @@ class RunningJob:
         tenant: Whose job it is.
         owner: Who asked for it.
         correlation_id: Shared by all jobs that one request led to.
+        step: The name of the step that runs, or None.
     """
 
     id: str
@@ -82,16 +97,20 @@ class RunningJob:
     write_progress: Callable[[int, str | None], None] = field(repr=False)
     open_transaction: Callable[[], AbstractContextManager[Session]] = field(repr=False)
     stop_asked: bool = field(default=False, repr=False)
+    claim: ClaimedMessage | None = field(default=None, repr=False)
+    steps: RunningSteps | None = field(default=None, repr=False)
+    step: str | None = None
+    whole: RunningJob | None = field(default=None, repr=False)
 
     @property
     def idempotency_key(self) -> str:
-        """The same text for all attempts of this job, to hand to systems that recognise repeats."""
-        return self.id
+        """The same text for all attempts of this job, or of this step, for systems that recognise repeats."""
+        return self.id if self.step is None else f"{self.id}:{self.step}"
 
     @property
     def cancelled(self) -> bool:
         """Whether the job was asked to stop, timed out, or lost its lease."""
-        return self.stop_asked
+        return self.stop_asked or (self.whole is not None and self.whole.stop_asked)
 
     def check_cancelled(self) -> None:
         """Stop here when the job was asked to.
@@ -133,6 +152,8 @@ class RunningJob:
     def transaction(self) -> AbstractContextManager[Session]:
         """Commit work on `db.session` together with this job's completion, or not at all (promise G5).
 
+        Inside a step it is the step that is completed.
+
         Yields:
             The application's session. Leaving the block commits it with the job completed; an exception rolls it back.
 
@@ -156,6 +177,11 @@ current_job: RunningJob = cast(
 def running_job() -> RunningJob | None:
     """Return the job this code runs in, or None."""
     return _running.get(None)
+
+
+def _whole(job: RunningJob | None) -> RunningJob | None:
+    """Return the job itself for what runs in one of its steps."""
+    return job.whole if job is not None and job.whole is not None else job
 
 
 def enter(job: RunningJob) -> Token[RunningJob]:

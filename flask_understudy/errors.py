@@ -68,6 +68,28 @@ class LeaseLost(UnderstudyError):
     """This worker no longer owns the job: it could not renew its lease in time."""
 
 
+class InvalidStep(UnderstudyError, ValueError):
+    """A step is asked for in a place or with a value that it cannot have."""
+
+
+class StepFailed(UnderstudyError):
+    """A step failed for the last time; raised in the actor now and whenever it runs again.
+
+    Args:
+        name: The step.
+        error: Type and message of what it raised.
+    """
+
+    def __init__(self, name: str, error: str) -> None:
+        super().__init__(f"Step {name!r} failed: {error}")
+        self.name = name
+        self.error = error
+
+
+class StepsChanged(UnderstudyError):
+    """The actor asks for other steps than this job has done; the job fails, and goes on once the code fits again."""
+
+
 def described(exception: BaseException) -> str:
     """Return an exception's type and text, fit to be shown to users; the text as `reason_of` has it."""
     return f"{type(exception).__name__}: {reason_of(exception)}"

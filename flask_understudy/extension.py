@@ -120,7 +120,7 @@ class Understudy(EventVerbs):
             queue_name: The queue its jobs wait in.
             actor_name: The stable name in the ledger, `domain:verb`; default the function's.
             **options: Dramatiq's actor options, and `priority`, `attempts`, `backoff_factor`, `jitter`, `fallback`
-                (`sync`, `hold` or `fail`), `sensitive`, `description`, `api`.
+                (`sync`, `hold` or `fail`), `sensitive`, `description`, `api`, `workflow`.
 
         Raises:
             ConfigError: An option is unknown or its value invalid, or the queue's name is none.

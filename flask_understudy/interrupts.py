@@ -18,12 +18,13 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar, cast
 
 from dramatiq.middleware import TimeLimitExceeded
 from dramatiq.threading import raise_thread_exception
 
 from .context import RunningJob
+from .suspension import Unwind
 
 logger = logging.getLogger("flask_understudy")
 
@@ -54,7 +55,7 @@ _arenas: dict[int, Interrupts] = {}
 
 
 def interruptible(fn: Callable[P, R]) -> Callable[P, R]:
-    """Return an actor's function, open to interrupts while it runs as a job."""
+    """Return an actor's function, open to interrupts while it runs as a job; a step may leave it in the middle."""
 
     @functools.wraps(fn)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -63,6 +64,10 @@ def interruptible(fn: Callable[P, R]) -> Callable[P, R]:
             return fn(*args, **kwargs)
         try:
             return fn(*args, **kwargs)
+        except Unwind as unwind:
+            if unwind.exception is not None:
+                raise unwind.exception from None
+            return cast(R, None)
         finally:
             arena.close()
 

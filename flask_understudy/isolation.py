@@ -20,6 +20,7 @@ from typing import Any
 import dramatiq
 from flask.cli import ScriptInfo
 
+from .ledger import transitions
 from .ledger.transitions import MAX_CRASHES, Claimed, Due, Ending
 from .ledger.writer import Finish
 from .processing import process
@@ -97,7 +98,9 @@ class Isolated:
         return int(child.returncode)
 
     def _crashed(self, code: int) -> None:
-        claimed, poisonous = self.claimed, self.claimed.crashes + 1 >= MAX_CRASHES
+        claimed = self.claimed
+        with self.worker.state.database.statement() as connection:  # steps that it finished count its crashes anew
+            poisonous = transitions.crashes(connection, claimed.id) + 1 >= MAX_CRASHES
         exhausted = claimed.max_attempts is not None and claimed.attempt >= claimed.max_attempts
         error = f"Its process ended with {code}"
         logger.warning("Job %s ended the process it ran in alone, with %d.", claimed.id, code)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakSet
@@ -24,6 +25,7 @@ logger = logging.getLogger("flask_understudy")
 _WROTE = "understudy_wrote"
 _CONNECTION = "understudy_connection"
 _PENDING = "understudy_pending"
+_JOINED = "understudy_joined"
 
 _watched: WeakSet[Any] = WeakSet()
 
@@ -56,11 +58,28 @@ def watch(session: scoped_session[Any], engine: Engine) -> None:
 
 
 def has_uncommitted_writes(session: Session) -> bool:
+    """Whether the session holds changes, its connection has written since its transaction began, or it is `joined`."""
+    if session.info.get(_JOINED):
+        return True
+    return has_changes(session)
+
+
+def has_changes(session: Session) -> bool:
     """Whether the session holds changes, or its connection has written since its transaction began."""
     if session.new or session.deleted or session.dirty:
         return True
     connection = session.info.get(_CONNECTION)
     return connection is not None and not connection.closed and bool(connection.info.get(_WROTE))
+
+
+@contextmanager
+def joined(session: Session) -> Iterator[None]:
+    """Let jobs that are sent within the block join the session's transaction, whatever else it holds."""
+    session.info[_JOINED] = True
+    try:
+        yield
+    finally:
+        session.info.pop(_JOINED, None)
 
 
 def after_commit(session: Session, jobs: Sequence[NewJob], committed: Callable[[], None]) -> None:

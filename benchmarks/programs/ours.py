@@ -10,7 +10,7 @@ from flask import Flask, Request
 from flask_sqlalchemy import SQLAlchemy
 
 from benchmarks.programs import tally
-from flask_understudy import Principal, Understudy
+from flask_understudy import Principal, Understudy, step
 
 QUEUES = [f"q{n}" for n in range(6)]
 
@@ -29,6 +29,14 @@ def who(request: Request) -> Principal | None:
 @jobs.actor(queue_name="q0", api=True)
 def noop(number: int = 0) -> None:
     """Do nothing, and say so."""
+    tally.tick()
+
+
+@jobs.actor(queue_name="q0")
+def in_steps(steps: int) -> None:
+    """Do nothing, in so many steps."""
+    for number in range(steps):
+        step.run("step", abs, number)
     tally.tick()
 
 

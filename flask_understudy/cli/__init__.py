@@ -2,7 +2,21 @@
 
 from flask import Flask
 
-from . import doctor, events, following, looking, new, queues, sending, serving, tables, tenants, verbs, watching  # noqa: F401 - they declare commands
+from . import (  # noqa: F401 - they declare commands
+    doctor,
+    events,
+    following,
+    looking,
+    new,
+    queues,
+    sending,
+    serving,
+    tables,
+    tenants,
+    verbs,
+    watching,
+    workflows,
+)
 from .group import jobs
 
 

@@ -13,7 +13,6 @@ from typing import Any
 import click
 
 from ..discovery import SETTING
-from ..events.functions import STEPS
 from ..state import State
 from . import templates
 from .group import USAGE, Refused, jobs, state
@@ -69,8 +68,7 @@ def _command(kind: str, template: templates.Template, told: str, example: str) -
 
 _command("job", templates.JOB, "Write an actor and its test.", "send-digest")
 _command("event", templates.EVENT, "Write an event, an actor that hears it, and their test.", "leave-approved")
-if importlib.util.find_spec(STEPS) is not None:
-    _command("workflow", templates.WORKFLOW, "Write an actor of durable steps and its test.", "onboard-employee")
+_command("workflow", templates.WORKFLOW, "Write an actor of durable steps and its test.", "onboard-employee")
 
 
 def _write(template: templates.Template, names: Names, as_json: bool) -> None:

@@ -33,7 +33,7 @@ from __future__ import annotations
 from $source import $attribute
 
 
-@$attribute.actor(actor_name="$label", max_retries=3)
+@$attribute.actor(actor_name="$label", max_retries=3, workflow=True)
 def $function(subject_id: int) -> str:
     """Say in one line what the job does."""
     return f"$label of {subject_id} is done"
@@ -103,7 +103,7 @@ from flask_understudy import step
 from $source import $attribute
 
 
-@$attribute.actor(actor_name="$label", max_retries=3)
+@$attribute.actor(actor_name="$label", max_retries=3, workflow=True)
 def $function(subject_id: int) -> str:
     """Say in one line what the steps lead to."""
     found = step.run("look-up", look_up, subject_id)

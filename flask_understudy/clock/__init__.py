@@ -24,6 +24,7 @@ from .prune import forget, prune
 from .rescue import rescue
 from .schedules import declare, fire
 from .tallies import fold
+from .waits import waits
 
 logger = logging.getLogger("flask_understudy")
 
@@ -60,6 +61,7 @@ class Clock:
             (self.fold, seconds),
             (self.prune, PRUNE_SECONDS),
             (self.bulks, seconds),
+            (self.waits, seconds),
             (self.alert, ALERT_SECONDS),
         ]
         if self.state.config.scheduler_enabled:
@@ -136,6 +138,10 @@ class Clock:
     def bulks(self) -> None:
         """Step through bulks: see `clock.bulks`."""
         bulks(self.state)
+
+    def waits(self) -> None:
+        """Wake jobs that missed their events: see `clock.waits`."""
+        waits(self.state)
 
     def _turn(self, turn: Callable[[], object]) -> None:
         try:

@@ -6,7 +6,6 @@ import functools
 import inspect
 from collections.abc import Callable
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 from ..actor import Actor
@@ -55,9 +54,7 @@ def _with_step(id: str, fn: Callable[..., Any]) -> Callable[[Any], Any]:
         return fn
     if takes != 2:
         raise ConfigError(f"The function {id!r} has {takes} parameters; it takes (event) or (event, step).")
-    if find_spec(STEPS) is None:
-        raise ConfigError(f"The function {id!r} takes (event, step), and this release has no steps; write (event).")
-    step = import_module(STEPS).step
+    step = import_module(STEPS).step  # which itself stands on events
     if inspect.iscoroutinefunction(fn):
 
         @functools.wraps(fn)

@@ -1,6 +1,7 @@
 """The ledger: every job, attempt, worker, queue and schedule as rows in the application's database."""
 
 from .alert import AlertEpisode
+from .approval import Approval
 from .attempt import Attempt, JobEvent
 from .audit import AuditLine
 from .base import Base, metadata
@@ -12,8 +13,10 @@ from .idempotency import IdempotencyKey
 from .job import ACTIVE, CANCELLED, COMPLETED, DELAYED, FAILED, LIVE, STATES, TERMINAL, WAITING, Job
 from .queue import Queue
 from .schedule import Schedule, ScheduleFire
+from .step import Step
 from .tally import Count, Rate, Tally
 from .tenant import Tenant
+from .wait import Wait
 from .worker import Lease, Worker
 
 __all__ = [
@@ -27,6 +30,7 @@ __all__ = [
     "TERMINAL",
     "WAITING",
     "AlertEpisode",
+    "Approval",
     "Attempt",
     "AuditLine",
     "Base",
@@ -43,8 +47,10 @@ __all__ = [
     "Rate",
     "Schedule",
     "ScheduleFire",
+    "Step",
     "Tally",
     "Tenant",
+    "Wait",
     "Worker",
     "metadata",
 ]

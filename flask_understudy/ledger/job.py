@@ -64,7 +64,8 @@ class Job(Base):
         progress_message: What the job says it is doing.
         result: What the actor returned.
         error: Type and message of the latest error.
-        reason: Why it failed: `error`, `exhausted`, `expired`, `poison`, `hand_backs`; or why it was cancelled.
+        reason: Why it failed: `error`, `exhausted`, `expired`, `poison`, `hand_backs`, `steps_changed`; or why it was
+            cancelled.
         cancel_requested_at: When a running job was asked to stop.
         sensitive: Whether all its arguments and its result are withheld.
         fingerprint: Shared by the jobs that failed alike; of the latest error.

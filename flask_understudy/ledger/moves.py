@@ -110,7 +110,8 @@ UPDATE understudy_jobs SET
     finished_at = CASE WHEN r.state IN ('failed', 'cancelled') OR cancel_requested_at IS NOT NULL THEN <now> END,
     run_at = CASE WHEN r.state = 'delayed' THEN <after:r.delay_ms> ELSE run_at END,
     turn_at = CASE WHEN r.state = 'delayed' THEN NULL ELSE turn_at END,
-    attempt = attempt - 1 + r.charged, hand_backs = hand_backs + 1 - r.charged,
+    attempt = attempt - 1 + r.charged,
+    hand_backs = hand_backs + CASE WHEN r.outcome = 'handed_back' THEN 1 ELSE 0 END,
     crashes = understudy_jobs.crashes + r.crashes,
     error = coalesce(r.error, understudy_jobs.error), reason = r.reason,
     fingerprint = coalesce(r.fingerprint, understudy_jobs.fingerprint), result = <json:r.result>
@@ -164,6 +165,16 @@ WHERE understudy_jobs.id <any:ids> AND understudy_jobs.id = r.id AND state = :st
     AND NOT EXISTS (SELECT 1 FROM understudy_jobs AS twin WHERE twin.tenant = understudy_jobs.tenant
         AND twin.dedup_key = understudy_jobs.dedup_key AND twin.state IN ('delayed', 'waiting', 'active'))
 RETURNING understudy_jobs.id, queue, priority, <ms:run_at>, tenant"""
+
+#: A job that waits for anything but its step keeps its time.
+WAKE = """
+UPDATE understudy_jobs SET state = 'waiting', run_at = <now>
+WHERE id <any:ids> AND state = 'delayed'
+    AND EXISTS (SELECT 1 FROM understudy_attempts AS a
+        WHERE a.job_id = understudy_jobs.id AND a.fence = understudy_jobs.fence AND a.outcome = 'suspended')
+RETURNING id, queue, priority, <ms:run_at>, tenant"""
+
+CRASHES = "SELECT crashes FROM understudy_jobs WHERE id = :id"
 
 HASTEN_ONE = """
 UPDATE understudy_jobs SET state = 'waiting', run_at = <now>

@@ -16,7 +16,7 @@ a handful of macros in `<angle brackets>` and `:named` parameters:
 - `<skip locked>`: lock the chosen rows and pass over those that others hold;
 - `<unsynced>`: a condition that is true, and lets this transaction commit without waiting for the disk;
 - `<in order>`: the order in which waiting jobs are claimed; `<sequence>`: what breaks ties between rows of one moment;
-- `<arrival>`: the order in which rows were stored;
+- `<arrival>`: the order in which rows were stored; `<stored:x>`: what breaks ties between rows of the table `x`;
 - `<turn:n>`: the n-th turn after `latest_at` (see `turns`); `<recent>`: a latest turn before that holds nobody up.
 """
 
@@ -56,6 +56,7 @@ _POSTGRESQL: dict[str, Callable[[str], str]] = {
     "in order": lambda _: "priority, coalesce(turn_at, run_at)",
     "sequence": lambda _: "CAST(extract(epoch FROM coalesce(turn_at, run_at)) * 1000000 AS bigint)",
     "arrival": lambda _: "created_at",
+    "stored": lambda table: f"{table}.id",
     "turn": lambda n: (
         f"least(greatest(clock_timestamp(), latest_at + interval '{SPACING_SECONDS} s')"
         f" + ({n} - 1) * interval '{SPACING_SECONDS} s',"
@@ -101,6 +102,7 @@ _SQLITE: dict[str, Callable[[str], str]] = {
     "in order": lambda _: "priority, coalesce(turn_at, run_at), rowid",
     "sequence": lambda _: "rowid",
     "arrival": lambda _: "rowid",
+    "stored": lambda table: f"{table}.rowid",
     "turn": _sqlite_turn,
     "recent": lambda _: _sqlite_plus(_QUOTED_NOW, -SPACING_SECONDS),
 }

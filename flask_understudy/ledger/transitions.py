@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from . import moves, turns
+from . import moves, steps, turns
 from .job import CANCELLED, COMPLETED, FAILED, TERMINAL
 from .statements import run
 from .tallies import Tallies
@@ -121,7 +121,7 @@ class Ending:
     Attributes:
         state: `delayed`, `waiting`, `failed` or `cancelled`.
         delay_ms: ms to the next attempt when `delayed`.
-        charged: 1, or 0 for a hand-back.
+        charged: 1, or 0 for a hand-back and for a job that a step suspends.
         outcome: What the attempt's record says.
         crashes: 1 when the process of the job died.
         fingerprint: Shared by errors of the same kind.
@@ -300,7 +300,11 @@ def _due(connection: Connection, rows: Iterable[Any], fair: bool) -> list[Due]:
 
 
 def hasten(connection: Connection, *, ids: Sequence[str] | None = None, queue: str | None = None) -> None:
-    """T2 before its time: make delayed jobs waiting, those named or those of a queue; None = any."""
+    """T2 before its time: make delayed jobs waiting, those named or those of a queue; None = any.
+
+    What their steps sleep or wait for is over as well.
+    """
+    steps.hasten(connection, ids=ids, queue=queue)
     run(
         connection,
         moves.HASTEN,
@@ -337,6 +341,12 @@ def drain(connection: Connection, queue: str, states: Sequence[str], *, tenant: 
     return _tally(connection, CANCELLED, rows)
 
 
+def crashes(connection: Connection, id: str) -> int:
+    """Return how often a job ended its process since it last got on."""
+    row = run(connection, moves.CRASHES, id=id).first()
+    return 0 if row is None else int(row[0])
+
+
 def request_cancel(connection: Connection, ids: Sequence[str]) -> set[str]:
     """T9: ask the holders of those of the jobs that run to stop; return their ids."""
     return {row[0] for row in run(connection, moves.REQUEST_CANCEL, ids=list(ids))}
@@ -367,11 +377,18 @@ def reopen(connection: Connection, attempts: Mapping[str, int], *, fair: bool = 
             tallies.take_back(row[4], row[1], state)
             found.append(row)
     tallies.write(connection)
+    steps.reopen(connection, [row[0] for row in found])
     return _due(connection, found, fair)
 
 
+def wake(connection: Connection, ids: Sequence[str], *, fair: bool = True) -> list[Due]:
+    """T2 before its time: what suspended jobs waited for is there; return those that now wait to be claimed."""
+    return _due(connection, run(connection, moves.WAKE, ids=sorted(ids)), fair)
+
+
 def hasten_one(connection: Connection, id: str, *, fair: bool = True) -> Due | None:
-    """T2 before its time: make a delayed job due now."""
+    """T2 before its time: make a delayed job due now, whatever its steps sleep or wait for."""
+    steps.hasten(connection, ids=[id])
     return next(iter(_due(connection, run(connection, moves.HASTEN_ONE, id=id), fair)), None)
 
 
@@ -497,6 +514,7 @@ def forget(connection: Connection, ids: Sequence[str]) -> None:
     """Delete what the ledger still holds about deleted jobs."""
     run(connection, moves.PRUNE_ATTEMPTS, ids=list(ids))
     run(connection, moves.PRUNE_EVENTS, ids=list(ids))
+    steps.forget(connection, ids)
 
 
 def record_event(connection: Connection, id: str | Sequence[str], kind: str, message: str, attempt: int = 0) -> None:

@@ -1,4 +1,4 @@
-"""One thread per process that writes what its jobs did: finishes, progress and log lines, committed together.
+"""One thread per process that writes what its jobs did: finishes, steps, progress and log lines, committed together.
 
 A commit that waits for the disk costs milliseconds whatever it carries, so the writer takes all that the process's
 threads have handed in since its last commit and commits that at once. Nothing is dropped while the database is away:
@@ -19,15 +19,17 @@ from typing import Any
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 
-from . import transitions
+from . import steps, transitions
 from .database import Database
 from .statements import run
+from .steps import StepNote
 from .tallies import Tallies
 from .transitions import Due, Ending, NewJob
 
 logger = logging.getLogger("flask_understudy")
 
 BATCH = 500
+WAIT_SECONDS = 0.2
 
 PROGRESS = """
 UPDATE understudy_jobs SET progress = :percent, progress_message = coalesce(:message, progress_message)
@@ -52,6 +54,7 @@ class Finish:
         ending: How it ended otherwise; None = completed.
         follow_ups: Jobs that exist if and only if this finish does; after the commit, those of them that are new.
         told: Called after the commit with the job's new state, or None when the claim was lost before.
+        step: The step that suspends the job; it decides until when.
     """
 
     id: str
@@ -60,6 +63,7 @@ class Finish:
     ending: Ending | None = None
     follow_ups: list[NewJob] = field(default_factory=list)
     told: Callable[[str | None], None] | None = None
+    step: StepNote | None = None
 
 
 @dataclass(slots=True)
@@ -99,13 +103,26 @@ class Writer:
         self._started = threading.Lock()
         self._closing = threading.Event()
 
-    def put(self, note: Finish | Progress | LogLine) -> None:
+    def put(self, note: Finish | Progress | LogLine | StepNote) -> None:
         """Hand something in; returns at once."""
         self._inbox.put(note)
         if not self._thread.is_alive() and not self._closing.is_set():
             with self._started:
                 if not self._thread.ident:
                     self._thread.start()
+
+    def commit(self, note: StepNote) -> bool:
+        """Hand a step in and wait until it is committed; tell whether its job was still this worker's.
+
+        It waits for as long as the database is away, in slices that an interrupt of the job gets through.
+
+        Raises:
+            Exception: What the database has against the step itself.
+        """
+        self.put(note)
+        while not note.done.wait(WAIT_SECONDS):
+            pass
+        return note.outcome()
 
     def flush(self, timeout: float = 30.0) -> bool:
         """Wait until all that was handed in so far is committed; tell whether it was, within `timeout` s."""
@@ -170,6 +187,9 @@ class Writer:
                 self._write_until_done([note])
             except Exception as problem:
                 logger.exception("The ledger refused what a job left behind.")
+                if isinstance(note, StepNote):
+                    note.problem = problem
+                    note.done.set()
                 if isinstance(note, Finish) and (note.ending is None or note.follow_ups):
                     error = f"The ledger refused the result: {problem.__class__.__name__}"
                     ending = Ending(note.id, note.fence, "failed", "failed", error=error, reason="error")
@@ -190,8 +210,11 @@ class Writer:
             for note in notes:
                 if isinstance(note, LogLine):
                     transitions.record_event(connection, note.id, "log", note.message, note.attempt)
+            done = self._record(connection, notes, finishes)
             states = self._finish(connection, finishes)
             born, due = self._follow(connection, finishes, states)
+        for step in done:
+            step.done.set()
         waiting = [Due(job.id, job.queue, job.priority, due[job.id]) for job in born if job.state == "waiting"]
         if waiting:
             self.announce(waiting)
@@ -199,6 +222,25 @@ class Writer:
             finish.follow_ups = [job for job in finish.follow_ups if job.id in due]
             if finish.told is not None:
                 finish.told(states.get(finish.id))
+
+    def _record(self, connection: Connection, notes: list[Any], finishes: list[Finish]) -> list[StepNote]:
+        """Write the steps that were done, and those that suspend their jobs; return the former."""
+        done = [note for note in notes if isinstance(note, StepNote)]
+        latest = {(note.id, note.position): note for note in done}  # a statement writes a row once
+        pausing = {(f.step.id, f.step.position): f for f in finishes if f.step is not None}
+        rows = [*latest.values(), *(f.step for f in pausing.values() if f.step is not None)]
+        written = steps.record(connection, self.worker, rows) if rows else {}
+        for note in done:
+            note.held = (note.id, note.position) in written
+        for key, finish in pausing.items():
+            wake_ms = written.get(key)
+            if finish.ending is None:
+                continue
+            if wake_ms is None:  # what it was to wait for is there, or the claim was lost
+                finish.ending.state = "waiting"
+            else:
+                finish.ending.delay_ms = max(1, wake_ms + 1)
+        return done
 
     def _finish(self, connection: Connection, finishes: list[Finish]) -> dict[str, str]:
         tallies = Tallies()

@@ -24,6 +24,7 @@ class Options(Middleware):
         sensitive: Names of parameters that are never shown, or True for all.
         description: One line for people.
         api: Whether it may be sent over HTTP.
+        workflow: Whether it is listed as a workflow.
     """
 
     @property
@@ -37,6 +38,7 @@ class Options(Middleware):
             "sensitive",
             "description",
             "api",
+            "workflow",
         }
 
     def before_declare_actor(self, broker: Broker, actor: Actor[Any, Any]) -> None:

@@ -11,9 +11,7 @@ from dramatiq.middleware import Shutdown
 from dramatiq.middleware.retries import Retries as DramatiqRetries
 
 from ..claims import ClaimedMessage, ReportedFailure
-from ..config import Config
-from ..errors import JobCancelled, LeaseLost
-from ..policy import LIBRARY_FACTOR, LIBRARY_JITTER, LIBRARY_MAX_BACKOFF_MS, backoff_ms
+from ..errors import InvalidStep, JobCancelled, LeaseLost, StepFailed, StepsChanged
 
 
 class Retries(DramatiqRetries):
@@ -40,12 +38,14 @@ class Retries(DramatiqRetries):
         throws = actor.options.get("throws")
         if isinstance(exception, JobCancelled):
             claim.cancel(exception)
-        elif isinstance(exception, ReportedFailure) or (throws and isinstance(exception, throws)):
+        elif isinstance(exception, ReportedFailure | InvalidStep) or (throws and isinstance(exception, throws)):
             claim.give_up("error", exception)
+        elif isinstance(exception, StepsChanged):
+            claim.give_up("steps_changed", exception)
         elif isinstance(exception, Shutdown | LeaseLost):
             claim.hand_back(exception=exception)
         elif isinstance(exception, RateLimitExceeded):
-            claim.hand_back(self._wait(claim, actor, 1), exception)
+            claim.hand_back(claim.backoff(1), exception)
         else:
             self._retry_or_give_up(broker, claim, actor, exception)
 
@@ -58,36 +58,12 @@ class Retries(DramatiqRetries):
     ) -> None:
         retries = claim.claimed.attempt - 1
         allowed = claim.claimed.max_attempts
-        retry_when = actor.options.get("retry_when")
-        wanted = retry_when(retries, exception) if retry_when is not None else allowed is None or retries + 1 < allowed
-        if wanted:
+        if not isinstance(exception, StepFailed) and claim.allows_retry(exception):  # it would fail at the same step
             delay = exception.delay if isinstance(exception, Retry) else None
-            claim.retry(self._wait(claim, actor, retries + 1) if delay is None else int(delay), exception)
+            claim.retry(claim.backoff(retries + 1) if delay is None else int(delay), exception)
             return
         claim.give_up("exhausted", exception)
         target = claim.options.get("on_retry_exhausted") or actor.options.get("on_retry_exhausted")
         if target:
             limits = {"retries": retries, "max_retries": None if allowed is None else allowed - 1}
             broker.get_actor(target).send(claim.asdict(), limits)
-
-    def _wait(self, claim: ClaimedMessage, actor: dramatiq.Actor[Any, Any], retry: int) -> int:
-        config: Config = claim.worker.config
-        policy = config.queues.get(claim.queue_name)
-
-        def resolved(name: str, default: float) -> float:
-            for value in (
-                claim.options.get(name),
-                actor.options.get(name),
-                getattr(policy, name, None),
-            ):
-                if value is not None:
-                    return float(value)
-            return default
-
-        return backoff_ms(
-            retry,
-            base=int(resolved("min_backoff", config.backoff_ms)),
-            factor=resolved("backoff_factor", LIBRARY_FACTOR),
-            ceiling=int(resolved("max_backoff", LIBRARY_MAX_BACKOFF_MS)),
-            jitter=resolved("jitter", LIBRARY_JITTER),
-        )

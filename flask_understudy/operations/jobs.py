@@ -124,10 +124,15 @@ def replay(state: State, id: str, scope: Scope = EVERYTHING, *, payload: dict[st
         JobNotFound: There is no such job.
         InvalidJob: No actor has its name any more, or the arguments do not fit it.
     """
-    return str(state.broker.enqueue(_replayed(state, existing(state, id, scope), payload)).message_id)
+    return str(state.broker.enqueue(replayed(state, existing(state, id, scope), payload)).message_id)
 
 
-def _replayed(state: State, job: Job, payload: dict[str, Any] | None = None) -> dramatiq.Message[Any]:
+def replayed(state: State, job: Job, payload: dict[str, Any] | None = None) -> dramatiq.Message[Any]:
+    """Return a message that asks for what a job did.
+
+    Raises:
+        InvalidJob: No actor has its name any more, or the arguments do not fit it.
+    """
     if job.actor not in state.broker.actors:
         raise InvalidJob(f"Job {job.id} cannot be replayed: no actor is named {job.actor!r} in this release.")
     if payload is not None:
@@ -150,7 +155,7 @@ def replay_within(state: State, connection: Connection, ids: Sequence[str], told
     """Replay jobs in a transaction of the caller's; return how many, and put what follows its commit into `told`."""
     with Session(connection) as session:
         found = session.scalars(select(Job).where(Job.id.in_(ids))).all()
-        messages = [_replayed(state, job) for job in found if job.actor in state.broker.actors]
+        messages = [replayed(state, job) for job in found if job.actor in state.broker.actors]
     if messages:
         told.append(state.broker.enqueue_within(connection, messages))
     return len(messages)

@@ -9,6 +9,7 @@ from ..errors import ConfigError
 from ..state import State
 from . import (  # noqa: F401 - they declare the routes
     alerts,
+    approvals,
     audit,
     bulk,
     document,
@@ -24,6 +25,7 @@ from . import (  # noqa: F401 - they declare the routes
     stream,
     tenants,
     workers,
+    workflows,
 )
 from .doors import SCOPES, bp
 

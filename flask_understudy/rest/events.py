@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from ..contrib.api import Body, Problem, invalid
 from ..contrib.api.bodies import pointer
@@ -47,8 +47,8 @@ class EventsQuery(PageOf):
 
     name: Several = []
     correlation_id: Word | None = None
-    after: AwareDatetime | None = Field(default=None, description="Not published before this time.")
-    before: AwareDatetime | None = Field(default=None, description="Published before this time.")
+    after: Instant | None = Field(default=None, description="Not published before this time.")
+    before: Instant | None = Field(default=None, description="Published before this time.")
     tenant: Word | None = Field(default=None, description="For callers who may see every tenant.")
 
 

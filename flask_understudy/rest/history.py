@@ -14,7 +14,7 @@ class AttemptShape(Shape):
     """An attempt that did not complete."""
 
     number: int
-    outcome: str = Field(description="retried, failed, cancelled, handed_back or crashed.")
+    outcome: str = Field(description="retried, failed, cancelled, handed_back, suspended or crashed.")
     started_at: Instant | None
     finished_at: Instant
     worker: str | None

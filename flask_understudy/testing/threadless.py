@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 from ..claims import ClaimedMessage
 from ..ledger import Database
+from ..ledger.steps import StepNote
 from ..ledger.transitions import Claimed, Due
 from ..ledger.writer import Finish, LogLine, Progress, Writer
 from ..state import State
@@ -27,15 +29,22 @@ class ThreadlessWriter(Writer):
 
     def __init__(self, database: Database, worker: str, announce: Callable[[list[Due]], None]) -> None:
         super().__init__(database, worker, announce)
-        self._notes: list[Finish | Progress | LogLine] = []
+        self._notes: list[Finish | Progress | LogLine | StepNote] = []
+        self._flushing = threading.Lock()
 
-    def put(self, note: Finish | Progress | LogLine) -> None:
+    def put(self, note: Finish | Progress | LogLine | StepNote) -> None:
         self._notes.append(note)
 
+    def commit(self, note: StepNote) -> bool:
+        self._notes.append(note)
+        self.flush()
+        return note.outcome()
+
     def flush(self, timeout: float = 30.0) -> bool:
-        notes, self._notes = self._notes, []
-        if notes:
-            self._write_until_done(notes)
+        with self._flushing:
+            notes, self._notes = self._notes, []
+            if notes:
+                self._write_until_done(notes)
         return True
 
     def close(self, timeout: float = 5.0) -> bool:

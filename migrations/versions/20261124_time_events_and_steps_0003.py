@@ -39,6 +39,56 @@ def upgrade() -> None:
     with op.batch_alter_table('understudy_jobs', schema=None) as batch_op:
         batch_op.add_column(sa.Column('event_id', sa.Text(), nullable=True))
         batch_op.create_index('ix_understudy_jobs_of_event', ['event_id'], unique=False, sqlite_where=sa.text('event_id IS NOT NULL'), postgresql_where=sa.text('event_id IS NOT NULL'))
+    op.create_table('understudy_steps',
+    sa.Column('job_id', sa.Text(), nullable=False),
+    sa.Column('position', sa.Integer(), autoincrement=False, nullable=False),
+    sa.Column('name', sa.Text(), nullable=False),
+    sa.Column('kind', sa.Text(), nullable=False),
+    sa.Column('state', sa.Text(), nullable=False),
+    sa.Column('result', sa.Text(), nullable=True),
+    sa.Column('error', sa.Text(), nullable=True),
+    sa.Column('attempts', sa.Integer(), nullable=False),
+    sa.Column('started_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('finished_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('wake_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('fence', sa.Integer(), nullable=False),
+    sa.Column('worker_id', sa.Text(), nullable=True),
+    sa.PrimaryKeyConstraint('job_id', 'position', name=op.f('pk_understudy_steps'))
+    )
+    op.create_table('understudy_waits',
+    sa.Column('job_id', sa.Text(), nullable=False),
+    sa.Column('position', sa.Integer(), autoincrement=False, nullable=False),
+    sa.Column('tenant', sa.Text(), server_default='', nullable=False),
+    sa.Column('event', sa.Text(), nullable=False),
+    sa.Column('fields', sa.Text(), nullable=False),
+    sa.Column('wanted', sa.Text(), nullable=False),
+    sa.Column('event_id', sa.Text(), nullable=True),
+    sa.Column('settled_at', sa.DateTime(timezone=True), nullable=True),
+    sa.PrimaryKeyConstraint('job_id', 'position', name=op.f('pk_understudy_waits'))
+    )
+    with op.batch_alter_table('understudy_waits', schema=None) as batch_op:
+        batch_op.create_index('ix_understudy_waits_open', ['tenant', 'event', 'fields', 'wanted'], unique=False, postgresql_where=sa.text('settled_at IS NULL'), sqlite_where=sa.text('settled_at IS NULL'))
+        batch_op.create_index('ix_understudy_waits_settled', ['settled_at'], unique=False)
+
+    op.create_table('understudy_approvals',
+    sa.Column('id', sa.Text(), nullable=False),
+    sa.Column('job_id', sa.Text(), nullable=False),
+    sa.Column('position', sa.Integer(), nullable=False),
+    sa.Column('tenant', sa.Text(), server_default='', nullable=False),
+    sa.Column('name', sa.Text(), nullable=False),
+    sa.Column('prompt', sa.Text(), nullable=False),
+    sa.Column('asked', sa.Text(), server_default='', nullable=False),
+    sa.Column('state', sa.Text(), nullable=False),
+    sa.Column('asked_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('deadline', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('decided_by', sa.Text(), nullable=True),
+    sa.Column('comment', sa.Text(), nullable=True),
+    sa.Column('decided_at', sa.DateTime(timezone=True), nullable=True),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_understudy_approvals'))
+    )
+    with op.batch_alter_table('understudy_approvals', schema=None) as batch_op:
+        batch_op.create_index('ix_understudy_approvals_pending', ['tenant', 'asked_at', 'id'], unique=False, postgresql_where=sa.text("state = 'pending'"), sqlite_where=sa.text("state = 'pending'"))
+        batch_op.create_index('uq_understudy_approvals_step', ['job_id', 'position'], unique=True)
 
     # ### end Alembic commands ###
 
@@ -48,6 +98,17 @@ def downgrade() -> None:
     # Not in a batch: SQLite would make the table anew, without the indexes that have expressions.
     op.drop_index('ix_understudy_jobs_of_event', 'understudy_jobs')
     op.drop_column('understudy_jobs', 'event_id')
+    with op.batch_alter_table('understudy_approvals', schema=None) as batch_op:
+        batch_op.drop_index('uq_understudy_approvals_step')
+        batch_op.drop_index('ix_understudy_approvals_pending', postgresql_where=sa.text("state = 'pending'"), sqlite_where=sa.text("state = 'pending'"))
+
+    op.drop_table('understudy_approvals')
+    with op.batch_alter_table('understudy_waits', schema=None) as batch_op:
+        batch_op.drop_index('ix_understudy_waits_settled')
+        batch_op.drop_index('ix_understudy_waits_open', postgresql_where=sa.text('settled_at IS NULL'), sqlite_where=sa.text('settled_at IS NULL'))
+
+    op.drop_table('understudy_waits')
+    op.drop_table('understudy_steps')
     with op.batch_alter_table('understudy_events', schema=None) as batch_op:
         batch_op.drop_index('ix_understudy_events_of_tenant')
         batch_op.drop_index('ix_understudy_events_named')

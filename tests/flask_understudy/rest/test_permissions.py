@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from werkzeug.routing import Rule
 
-from flask_understudy import Event
+from flask_understudy import Event, step
+from flask_understudy.operations import approvals
 from tests.flask_understudy.rest.conftest import EVERY_SCOPE, PREFIX, Api
 
 
@@ -58,7 +59,7 @@ def short_streams(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.requirement("P01")
 def test_nobody_gets_in(sqlite_api: Api) -> None:
     for rule, method, view in routes(sqlite_api):
-        expected = 200 if view.__guard__ == "public" else 401
+        expected = {"public": 200, "link": 404}.get(view.__guard__, 401)
         answer = call(sqlite_api.anonymous(), rule, method)
         assert answer.status_code == expected, f"{method} {rule.rule}"
         if expected == 401:
@@ -68,7 +69,7 @@ def test_nobody_gets_in(sqlite_api: Api) -> None:
 @pytest.mark.requirement("P01")
 def test_each_route_opens_to_its_scope_and_no_other(sqlite_api: Api) -> None:
     for (rule, method, view), scope in itertools.product(routes(sqlite_api), SCOPES):
-        if view.__guard__ == "public":
+        if view.__guard__ in {"public", "link"}:
             continue
         status = call(sqlite_api.as_(tenant="", scopes=scope), rule, method).status_code
         where = f"{method} {rule.rule} with {scope}: {status}"
@@ -78,7 +79,7 @@ def test_each_route_opens_to_its_scope_and_no_other(sqlite_api: Api) -> None:
 
 def test_every_route_that_changes_something_is_audited(sqlite_api: Api) -> None:
     for rule, method, view in routes(sqlite_api):
-        if view.__guard__ != "public":
+        if view.__guard__ not in {"public", "link"}:
             assert (view.__audit__ is not None) == (method != "GET"), f"{method} {rule.rule}"
 
 
@@ -95,16 +96,26 @@ def test_another_tenant_s_things_are_not_there(api: Api) -> None:
         "name": "other",
         "alert_id": "1",
         "event_id": "",
+        "approval_id": "",
     }
+
+    @api.site.jobs.actor(queue_name="email")
+    def asks() -> None:
+        step.approve("manager", prompt="their own words")
+
+    api.actors["asks"] = asks
+    api.site.worker.run(api.send(tenant="other", actor="asks"))
+    theirs["approval_id"] = approvals.listing(api.site.state)[0].id
     other = api.as_(tenant="other", scopes=EVERY_SCOPE)
     theirs["fingerprint"] = str(api.site.job(theirs["job_id"]).fingerprint)
     theirs["bulk_id"] = other.post("/bulk", 202, json={"action": "retry", "ids": [theirs["job_id"]]})["id"]
     theirs["event_id"] = api.site.jobs.publish(Said(words="their own words"), tenant="other").id
-    unknown = {**theirs, "event_id": "0" * 36, "job_id": "0" * 36, "fingerprint": "0" * 16, "bulk_id": "0" * 36}
+    nowhere = ("event_id", "job_id", "approval_id")
+    unknown = {**theirs, **dict.fromkeys(nowhere, "0" * 36), "fingerprint": "0" * 16, "bulk_id": "0" * 36}
     before = api.site.job(theirs["job_id"])
 
     for rule, method, view in routes(api):
-        if view.__guard__ in {"public", "tenants"}:
+        if view.__guard__ in {"public", "tenants", "link"}:
             continue
         foreign, missing = call(api, rule, method, **theirs), call(api, rule, method, **unknown)
         where = f"{method} {rule.rule}"

@@ -7,8 +7,8 @@ import os
 import signal
 import time
 
-from flask_understudy import current_job
-from tests.integration.service.ext import db, effect, jobs, leave
+from flask_understudy import current_job, step
+from tests.integration.service.ext import Effect, db, effect, jobs, leave
 
 LONG = 120_000
 
@@ -144,6 +144,40 @@ def patient() -> None:
 @jobs.actor(queue_name="mail", fallback="fail", max_retries=3, min_backoff=200)
 def strict() -> None:
     leave("end")
+
+
+@jobs.actor(queue_name="work", max_retries=20, min_backoff=100, time_limit=LONG)
+def five_steps(way: str) -> list[int]:
+    """Its process dies after each of its steps, once; what each of them leaves is committed with it."""
+
+    def leave_in_transaction(n: int) -> int:
+        if way == "own":
+            with current_job.transaction() as session:
+                session.add(effect(f"step {n}"))
+            return 0
+        db.session.add(effect(f"step {n}"))
+        return n
+
+    done = []
+    for n in range(5):
+        result = step.run(f"step {n}", leave_in_transaction, n, transaction=way == "kept")
+        done.append(result or 0)
+        dies_here = db.session.query(Effect).filter_by(job_id=current_job.id, kind=f"death {n}").count() == 0
+        db.session.rollback()
+        if dies_here:
+            leave(f"death {n}")
+            die()
+    leave("end")
+    return done
+
+
+@jobs.actor(queue_name="work", max_retries=0, time_limit=LONG)
+def napping(seconds: float) -> int:
+    step.run("before", leave, "before")
+    step.sleep("nap", seconds=seconds)
+    step.run("after", leave, "after")
+    leave("end")
+    return current_job.attempt
 
 
 @jobs.schedule("every 1 second", name="tick")
