@@ -69,7 +69,7 @@ def new_job(
     if run_at is not None and delay_ms:
         raise InvalidJob(f"{message.actor_name}: give delay or run_at, not both.")
     args, kwargs = encode_payload(message.actor_name, message.args, message.kwargs, config)
-    tenant, owner = _whose(principal, parent)
+    tenant, owner = whose(principal, parent)
     kept = {k: v for k, v in options.items() if k not in COLUMNS and k != "eta"}
     return NewJob(
         id=_word(message.message_id, "message_id", 64),
@@ -109,7 +109,7 @@ def new_job(
     )
 
 
-def _whose(principal: Principal | None, parent: RunningJob | None) -> tuple[str, str]:
+def whose(principal: Principal | None, parent: RunningJob | None) -> tuple[str, str]:
     """Return tenant and owner: of whom the code acts as, else of the job that sends, else of who makes the request."""
     if parent is not None and (named := acting()) is not None:
         return named.tenant, named.subject
