@@ -140,6 +140,10 @@ def check_policies(missed: Any, grace_seconds: Any, overlap: Any, options: Mappi
         raise InvalidSchedule(f"grace is {grace_seconds!r} s; it takes 0 to {MOST_GRACE_SECONDS} (a week).")
     if not isinstance(options, Mapping):
         raise InvalidSchedule(f"options are {options!r}; they take a mapping of {', '.join(OPTIONS)}.")
+    if not isinstance(options.get("tags", ()), list | tuple):
+        raise InvalidSchedule(f"tags is {options['tags']!r}; it takes a list of texts.")
+    if not isinstance(options.get("queue", ""), str):
+        raise InvalidSchedule(f"queue is {options['queue']!r}; it takes the name of a queue.")
     for option in options:
         if option not in OPTIONS:
             near = difflib.get_close_matches(str(option), OPTIONS, n=1)

@@ -17,6 +17,7 @@ from ..signatures import check_payload
 from ..state import State
 from .drafts import OPTIONS, actor_named
 from .jobs import existing
+from .queues import check as check_queue
 from .transaction import transaction
 
 SCHEDULED, ENQUEUED = "scheduled", "enqueued"
@@ -46,6 +47,7 @@ def schedule(
     queue = given.pop("queue", None)
     message = actor.message_with_options(kwargs=dict(payload), run_at=date, **given)
     if queue is not None:
+        check_queue(state, queue)
         message = message._replace(queue_name=queue)
     return str(state.broker.enqueue(message).message_id)
 

@@ -61,20 +61,21 @@ def register(
 
 def _register(state: State, draft: Draft, tenant: str, owner: str, enabled: bool | None) -> tuple[Schedule, bool]:
     with _session(state) as session:
+        time = now(session.connection())
         row = _locked(session, draft.name, tenant)
-        is_new = row is None
+        if row is not None and row.source == CODE and row.retired_at is None:
+            raise ScheduleConflict(f"The code declares the schedule {draft.name!r}; give this one another name.")
+        is_new = row is None or row.retired_at is not None
         if row is None:
             _check_number(session, tenant)
-            row = Schedule(
-                id=str(uuid.uuid4()), tenant=tenant, name=draft.name, source=RUNTIME, created_at=_time(session)
-            )
+            row = Schedule(id=str(uuid.uuid4()), tenant=tenant, name=draft.name, created_at=time)
             session.add(row)
-        elif row.source == CODE and row.retired_at is None:
-            raise ScheduleConflict(f"The code declares the schedule {draft.name!r}; give this one another name.")
         row.source, row.retired_at = RUNTIME, None
         if is_new or owner:
             row.owner = owner
-        _set(session, row, draft.values, enabled if enabled is not None else True if is_new else None)
+        if is_new and enabled is None:
+            enabled = True
+        _set(session, row, draft.values, enabled, time, is_new=is_new)
         return row, is_new
 
 
@@ -104,7 +105,7 @@ def disable(state: State, name: str, tenant: str = "") -> Schedule:
 def _switch(state: State, name: str, tenant: str, enabled: bool) -> Schedule:
     with _session(state) as session:
         row = _existing(_locked(session, name, tenant), name)
-        _set(session, row, {}, enabled)
+        _set(session, row, {}, enabled, now(session.connection()))
         return row
 
 
@@ -235,10 +236,16 @@ def problems(state: State) -> Iterator[tuple[Schedule, str]]:
 # -- rows --------------------------------------------------------------------------------------------------------------
 
 
-def _set(session: Session, row: Schedule, values: Mapping[str, Any], enabled: bool | None) -> None:
+def _set(
+    session: Session,
+    row: Schedule,
+    values: Mapping[str, Any],
+    enabled: bool | None,
+    time: datetime,
+    *,
+    is_new: bool = False,
+) -> None:
     """Set what changed; the next slot stays unless its timing or its switch says otherwise."""
-    connection = session.connection()
-    time = now(connection)
     changed = {key for key, value in values.items() if getattr(row, key) != value}
     for key in changed:
         setattr(row, key, values[key])
@@ -246,12 +253,12 @@ def _set(session: Session, row: Schedule, values: Mapping[str, Any], enabled: bo
     if enabled is not None:
         row.enabled = enabled
     if not row.enabled and row.queued_slot is not None:
-        settle(connection, row, row.queued_slot, SKIPPED, reason=DISABLED)
+        settle(session.connection(), row, row.queued_slot, SKIPPED, reason=DISABLED)
         row.queued_slot = None
-    if changed & {"expression", "timezone"} or (is_switched and row.enabled):
+    if is_new or changed & {"expression", "timezone"} or (is_switched and row.enabled):
         row.next_run_at = next_slot(trigger_of(row.expression, row.timezone), time)
         row.last_error = None
-    if changed or is_switched:
+    if is_new or changed or is_switched:
         row.updated_at = time
     session.flush()
 
@@ -277,10 +284,6 @@ def _check_number(session: Session, tenant: str) -> None:
         n = session.scalar(select(func.count()).where(Schedule.tenant == tenant)) or 0
         if n >= MOST_OF_TENANT:
             raise InvalidSchedule(f"The tenant has {n} schedules, as many as it may have. Delete some first.")
-
-
-def _time(session: Session) -> datetime:
-    return now(session.connection())
 
 
 @contextmanager
