@@ -2,7 +2,18 @@
 
 from flask import Flask
 
-from . import doctor, looking, queues, sending, serving, tables, tenants, verbs, watching  # noqa: F401 - they declare commands
+from . import (  # noqa: F401 - they declare commands
+    doctor,
+    looking,
+    queues,
+    schedules,
+    sending,
+    serving,
+    tables,
+    tenants,
+    verbs,
+    watching,
+)
 from .group import jobs
 
 

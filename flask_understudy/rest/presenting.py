@@ -7,7 +7,7 @@ from typing import Any
 
 import dramatiq
 
-from ..ledger import Job
+from ..ledger import Job, Schedule
 from ..redaction import WITHHELD, redacted, redacted_arguments
 from ..state import State
 from .doors import Caller
@@ -25,8 +25,11 @@ def detail_of(state: State, who: Caller, job: Job) -> JobDetail:
     )
 
 
-def payload_of(actor: dramatiq.Actor[Any, Any] | None, job: Job) -> dict[str, Any]:
-    """Return a job's arguments by name, secrets withheld; those beyond the signature by position."""
+def payload_of(actor: dramatiq.Actor[Any, Any] | None, job: Job | Schedule) -> dict[str, Any]:
+    """Return the arguments of a job, or of a schedule's jobs, by name and without secrets.
+
+    Those beyond the signature are there by position.
+    """
     args, kwargs = redacted_arguments(actor, job.args, job.kwargs)
     names = [] if actor is None else list(inspect.signature(actor.fn).parameters)
     named = {(names[i] if i < len(names) else str(i)): value for i, value in enumerate(args)}

@@ -93,7 +93,7 @@ class Types(Shape):
 def send_job(body: Order, query: Waiting) -> tuple[SentJob, int, dict[str, str]]:
     """Send a job."""
     here, who = state(), caller()
-    actor = _sendable(body.type)
+    actor = sendable(body.type)
     check_payload(actor, body.payload)
     if body.queue is not None:
         queues.check(here, body.queue)
@@ -153,7 +153,7 @@ def _actor(name: str) -> dramatiq.Actor[Any, Any]:
         raise not_found() from None
 
 
-def _sendable(name: str) -> dramatiq.Actor[Any, Any]:
+def sendable(name: str) -> dramatiq.Actor[Any, Any]:
     """Return an actor that the API may send; one that it may not is as unknown as one that is not there."""
     actors = state().broker.actors
     try:

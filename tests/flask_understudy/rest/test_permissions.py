@@ -18,6 +18,9 @@ BODIES: dict[str, Any] = {
     "limit_queue": {"concurrency": 5},
     "limit_tenant": {"concurrency": 5},
     "mute_alert": {"minutes": 5},
+    "register_schedule": {"name": "digest", "type": "work", "schedule": "@daily"},
+    "preview_schedule": {"schedule": "@daily"},
+    "amend_schedule": {"missed": "all"},
 }
 
 
@@ -87,11 +90,21 @@ def test_another_tenant_s_things_are_not_there(api: Api) -> None:
         "bulk_id": "",
         "name": "other",
         "alert_id": "1",
+        "schedule_name": "secret digest",
     }
     other = api.as_(tenant="other", scopes=EVERY_SCOPE)
     theirs["fingerprint"] = str(api.site.job(theirs["job_id"]).fingerprint)
     theirs["bulk_id"] = other.post("/bulk", 202, json={"action": "retry", "ids": [theirs["job_id"]]})["id"]
-    unknown = {**theirs, "job_id": "0" * 36, "fingerprint": "0" * 16, "bulk_id": "0" * 36}
+    their_schedule = {
+        "name": "secret digest",
+        "type": "work",
+        "schedule": "@daily",
+        "payload": {"to": "their own words"},
+    }
+    other.post("/schedules", 201, json=their_schedule)
+    schedule = other.get("/schedules/secret digest")
+    api.post("/schedules", 201, json=BODIES["register_schedule"])
+    unknown = {**theirs, "schedule_name": "nothing", "job_id": "0" * 36, "fingerprint": "0" * 16, "bulk_id": "0" * 36}
     before = api.site.job(theirs["job_id"])
 
     for rule, method, view in routes(api):
@@ -106,6 +119,7 @@ def test_another_tenant_s_things_are_not_there(api: Api) -> None:
         assert theirs["job_id"] not in foreign.text.replace(foreign.request.path, ""), where
 
     after = api.site.job(theirs["job_id"])
+    assert other.get("/schedules/secret digest") == schedule
     assert (after.state, after.fence, after.priority, after.run_at) == (
         before.state,
         before.fence,
