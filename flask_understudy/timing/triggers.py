@@ -24,7 +24,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 from cronsim import CronSim, CronSimError
 
 from ..errors import InvalidSchedule
-from .expressions import CRON, EVERY, parse
+from .expressions import CRON, EVERY, LONGEST, parse
 
 BEGINNING = datetime(2020, 1, 6)  # noqa: DTZ001 - local; a Monday, so that weeks begin on one
 _TICK = timedelta(microseconds=1)
@@ -166,7 +166,6 @@ class OnceTrigger(DateTrigger):  # type: ignore[misc]
         return self.run_date if self.run_date <= now else None
 
 
-@lru_cache(maxsize=1024)
 def trigger_of(expression: str, timezone: str) -> Trigger:
     """Return the trigger of an expression.
 
@@ -177,8 +176,15 @@ def trigger_of(expression: str, timezone: str) -> Trigger:
     Raises:
         InvalidSchedule: The expression or the zone makes no sense, or it never fires; says what would.
     """
-    zone = zone_of(timezone)
-    found = parse(expression)
+    if not isinstance(expression, str) or len(expression) > LONGEST:
+        parse(expression)  # which refuses it
+    zone_of(timezone)
+    return _trigger_of(expression, timezone)
+
+
+@lru_cache(maxsize=1024)
+def _trigger_of(expression: str, timezone: str) -> Trigger:
+    found, zone = parse(expression), zone_of(timezone)
     if found.kind == EVERY:
         assert found.interval is not None
         return EveryTrigger(found.interval)
@@ -200,8 +206,8 @@ def zone_of(timezone: str) -> ZoneInfo:
         InvalidSchedule: There is none of that name.
     """
     try:
-        return ZoneInfo(timezone)
-    except (KeyError, ValueError, OSError, TypeError):
+        return ZoneInfo(timezone if isinstance(timezone, str) else "")
+    except (KeyError, ValueError, OSError):
         shown = repr(timezone)[:80]
         raise InvalidSchedule(f"{shown} is no time zone; it takes an IANA name such as Europe/Berlin.") from None
 

@@ -117,6 +117,16 @@ def test_nonsense_is_refused_with_what_would_be_right(expression: str, message: 
 def test_what_is_no_text_is_refused(expression: object) -> None:
     with pytest.raises(InvalidSchedule, match="is no schedule; it takes a text"):
         parse(expression)  # type: ignore[arg-type]
+    with pytest.raises(InvalidSchedule, match="is no schedule; it takes a text"):
+        trigger_of(expression, "UTC")  # type: ignore[arg-type]
+
+
+@pytest.mark.requirement("F07")
+@pytest.mark.parametrize("zone", [None, 5, ["UTC"], "x" * 10_000])
+def test_what_is_no_zone_is_refused(zone: object) -> None:
+    with pytest.raises(InvalidSchedule, match="is no time zone") as refused:
+        trigger_of("@daily", zone)  # type: ignore[arg-type]
+    assert len(str(refused.value)) < 200
 
 
 @pytest.mark.requirement("F07")
