@@ -24,13 +24,14 @@ from .context import Principal, acting, running_job
 from .errors import BrokerUnavailable, InvalidJob, NotInitialised, TransportError
 from .interrupts import interruptible
 from .ledger import Job, transitions
+from .ledger.schedule import ALLOW, GRACE_SECONDS, LATEST
 from .ledger.statements import run
 from .ledger.transitions import Due, NewJob
 from .redaction import redacted_arguments
 from .results import LedgerResults
 from .signals import JobNotice
 from .state import KEY, State
-from .submission import new_job
+from .submission import new_job, whose
 from .terms import check_names, terms_of
 from .worker import WorkerProcess
 
@@ -54,6 +55,10 @@ class DeclaredSchedule:
         timezone: IANA name; None = the configured one.
         args: Positional arguments.
         kwargs: Keyword arguments.
+        options: Options of each send.
+        missed: What becomes of slots that passed while no clock ran: `latest`, `skip` or `all`.
+        grace_seconds: How late the latest slot may be fired.
+        overlap: What becomes of a slot while a former job has not ended: `allow`, `skip` or `queue`.
     """
 
     name: str
@@ -62,6 +67,10 @@ class DeclaredSchedule:
     timezone: str | None = None
     args: tuple[Any, ...] = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    missed: str = LATEST
+    grace_seconds: int = GRACE_SECONDS
+    overlap: str = ALLOW
 
 
 #: What is written in the transaction of jobs, before them; returns the waiting jobs that it woke.
@@ -225,6 +234,20 @@ class LedgerBroker(Broker):
             terms_of(self._actor_of(message)).check(message)
         accepted, _ = accept(connection, [self._job_of(message, None) for message in messages])
         return lambda: self._committed(state, accepted)
+
+    def check(self, message: dramatiq.Message[Any]) -> None:
+        """Let a message pass that could be sent now; nothing is stored.
+
+        Raises:
+            InvalidJob: It cannot be accepted as given.
+        """
+        terms_of(self._actor_of(message)).check(message)
+        self._job_of(message, None)
+        check_names(message)
+
+    def sender(self) -> tuple[str, str]:
+        """Return the tenant and the owner in whose name this code sends."""
+        return whose(self.principal(), running_job())
 
     def _actor_of(self, message: dramatiq.Message[Any]) -> dramatiq.Actor[Any, Any]:
         try:

@@ -48,6 +48,18 @@ class InvalidEvent(InvalidJob):
         self.wrong = list(wrong)
 
 
+class InvalidSchedule(ConfigError, InvalidJob):
+    """A schedule's expression, zone, policy or payload makes no sense; nothing was stored (requirement F07)."""
+
+
+class ScheduleNotFound(UnderstudyError, LookupError):
+    """No schedule has the given name (or the caller may not know of it)."""
+
+
+class ScheduleConflict(UnderstudyError):
+    """The code declares the schedule, so it cannot be changed or deleted while the application runs."""
+
+
 class PayloadTooLarge(InvalidJob):
     """The encoded arguments exceed `UNDERSTUDY_MAX_PAYLOAD_BYTES` (requirement C12)."""
 

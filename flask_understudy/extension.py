@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
 from typing import Any, TypeVar, cast
 
 import dramatiq
@@ -14,7 +15,6 @@ from . import cli, rest
 from .actor import Actor, ActorDecorator
 from .broker import DeclaredSchedule, LedgerBroker
 from .clock import prune
-from .clock.triggers import trigger_of
 from .config import Config
 from .context import Principal
 from .discovery import discover
@@ -24,14 +24,18 @@ from .events import EventVerbs
 from .fallback import StandIn
 from .joining import watch
 from .ledger import Database, Job, metadata, queries
+from .ledger.schedule import ALLOW, GRACE_SECONDS, LATEST
 from .middleware import stack
 from .operations import external
 from .operations import health as health_operation
 from .operations import jobs as job_operations
 from .operations import queues as queue_operations
+from .operations.drafts import check_name, check_policies, seconds_of
 from .operations.transaction import joined_session
+from .schedules import Schedules
 from .state import KEY, State
 from .terms import check_declaration
+from .timing import trigger_of
 from .transports import transport_for
 
 logger = logging.getLogger("flask_understudy")
@@ -149,38 +153,59 @@ class Understudy(EventVerbs):
         name: str | None = None,
         args: Sequence[Any] = (),
         kwargs: dict[str, Any] | None = None,
+        options: dict[str, Any] | None = None,
+        missed: str = LATEST,
+        grace: timedelta | int = GRACE_SECONDS,
+        overlap: str = ALLOW,
     ) -> Callable[[A], A]:
         """Send an actor by the clock; stands above `@jobs.actor(...)`.
 
         Args:
-            expression: Five cron fields, Sunday being 0 and 7, or `every 30 minutes`.
+            expression: Five cron fields, Sunday being 0 and 7, `every 30 minutes`, or a date as `2026-12-24T09:00`.
             timezone: IANA zone; default `UNDERSTUDY_TIMEZONE`.
             name: Unique name; default the actor's.
             args: Positional arguments of each job.
             kwargs: Keyword arguments of each job.
+            options: Options of each send: `queue`, `priority`, `tags`, `attempts`, …
+            missed: What becomes of slots that passed while no clock ran: `latest` of them within the grace, `skip` or
+                `all`, at most 100.
+            grace: How late the latest slot may be fired, as s or timedelta.
+            overlap: What becomes of a slot while an earlier job has not ended: `allow`, `skip` or `queue`.
 
         Raises:
-            ConfigError: The expression or zone is invalid, or the name is taken.
+            ConfigError: The expression, the zone, a policy or an option is invalid, or the name is taken.
         """
         trigger_of(expression, timezone or "UTC")
+        check_policies(missed, seconds_of(grace), overlap, options or {})
 
         def declare(actor: A) -> A:
             actor_name = cast(Any, actor).actor_name
-            if any(known.name == (name or actor_name) for known in self.broker.schedules):
-                raise ConfigError(f"A schedule named {name or actor_name!r} is declared already; give this one a name.")
+            own = name or actor_name.replace("/", ":")
+            check_name(own)
+            if any(known.name == own for known in self.broker.schedules):
+                raise ConfigError(f"A schedule named {own!r} is declared already; give this one a name.")
             self.broker.schedules.append(
                 DeclaredSchedule(
-                    name or actor_name,
+                    own,
                     actor_name,
                     expression,
                     timezone,
                     tuple(args),
                     dict(kwargs or {}),
+                    dict(options or {}),
+                    missed,
+                    seconds_of(grace),
+                    overlap,
                 )
             )
             return actor
 
         return declare
+
+    @property
+    def schedules(self) -> Schedules:
+        """The schedules as rows: registering, switching, running and listing them while the application runs."""
+        return Schedules(lambda: self.broker.state)
 
     def authorizer(self, who: Authorizer) -> Authorizer:
         """Declare who makes a request: a function of the request that returns a `Principal`, or None for nobody.

@@ -9,6 +9,7 @@ from . import (  # noqa: F401 - they declare commands
     looking,
     new,
     queues,
+    schedules,
     sending,
     serving,
     tables,

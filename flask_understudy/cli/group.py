@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ..broker import explained
 from ..context import Principal
-from ..errors import BrokerUnavailable, InvalidJob, JobNotFound, UnderstudyError
+from ..errors import BrokerUnavailable, InvalidJob, JobNotFound, ScheduleNotFound, UnderstudyError
 from ..ledger import AuditLine
 from ..operations import audit
 from ..state import KEY, State
@@ -68,6 +68,7 @@ def refusal(problem: Exception) -> Refused:
 
 _CODES: dict[type[Exception], int] = {
     JobNotFound: NOT_FOUND,
+    ScheduleNotFound: NOT_FOUND,
     BrokerUnavailable: BROKER_UNREACHABLE,
     InvalidJob: USAGE,
 }

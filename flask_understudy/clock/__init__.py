@@ -19,10 +19,11 @@ from ..worker import WorkerProcess
 from .alerts import Alerts
 from .announce import announce
 from .bulks import bulks
+from .declared import declare
 from .lease import ClockLease
 from .prune import forget, prune
 from .rescue import rescue
-from .schedules import declare, fire
+from .schedules import fire
 from .tallies import fold
 from .waits import waits
 
@@ -150,6 +151,8 @@ class Clock:
                 self._healthy_since = time.monotonic()
             if leads:
                 turn()
+            else:
+                self._declared = False  # another release may lead now, and declare other schedules
         except SQLAlchemyError as problem:
             self._healthy_since = None
             logger.warning("The clock's turn %s failed: %s", turn.__name__, getattr(problem, "orig", None) or problem)

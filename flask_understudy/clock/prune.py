@@ -16,6 +16,8 @@ _DEFAULT = QueuePolicy()
 _FORGET = (
     ("DELETE FROM understudy_idempotency_keys WHERE at < <after::age_ms>", timedelta(hours=24)),
     ("DELETE FROM understudy_bulks WHERE finished_at < <after::age_ms>", timedelta(days=30)),
+    ("DELETE FROM understudy_schedule_fires WHERE at < <after::age_ms> AND outcome <> 'queued'", timedelta(days=14)),
+    ("DELETE FROM understudy_schedules WHERE retired_at < <after::age_ms>", timedelta(days=30)),
     ("DELETE FROM understudy_audit WHERE at < <after::age_ms>", timedelta(days=366)),
 )
 
@@ -40,7 +42,9 @@ def prune(state: State) -> int:
 
 
 def forget(state: State) -> None:
-    """Delete keys of requests after a day, bulks after a month, lines of the audit after a year, and old events."""
+    """Delete keys of requests after a day, slots of schedules after two weeks, bulks a month after their end, schedules
+    a month after the code dropped them, lines of the audit after a year, and old events.
+    """
     for statement, age in _FORGET:
         with state.database.transaction() as connection:
             run(connection, statement, age_ms=-int(age.total_seconds() * 1000))

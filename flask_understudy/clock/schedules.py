@@ -1,151 +1,134 @@
-"""Firing schedules: at most one job per schedule and slot, whatever the number of clocks (promise G7)."""
+"""Firing schedules: at most one job per schedule and slot, whatever the number of clocks (promise G7).
+
+A schedule's row is locked while it is decided what becomes of its slots, and each slot is a row of its own that is
+there once. The time is the database's.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
-from dramatiq.errors import ActorNotFound
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, or_, select
 from sqlalchemy.orm import Session
 
-from ..errors import ConfigError, UnderstudyError
+from ..errors import InvalidSchedule
 from ..ledger import Schedule
-from ..ledger.statements import moment, run
+from ..ledger.schedule import ALL, ALLOW, QUEUE, QUEUED, SKIP, SKIPPED
+from ..ledger.statements import now
+from ..operations.slots import record, runs, send
 from ..state import State
-from .triggers import next_slot, trigger_of
+from ..timing import Trigger, latest_slot, next_slot, trigger_of
 
 logger = logging.getLogger("flask_understudy")
 
-GRACE = timedelta(hours=1)
-MOST_SKIPPED = 100
+MOST_MISSED = 100
+ON_TIME = timedelta(seconds=60)
+_TICK = timedelta(microseconds=1)
 
-FIRE = """
-INSERT INTO understudy_schedule_fires (schedule, slot, job_id, outcome, at)
-VALUES (:schedule, <time::slot>, :job_id, :outcome, <now>) ON CONFLICT DO NOTHING RETURNING outcome"""
-
-NOW = "SELECT <ms:now> FROM (SELECT <now> AS now) AS clock"
-
-
-def now(connection: Connection) -> datetime:
-    """Return the database's time."""
-    return datetime.fromtimestamp(run(connection, NOW).scalar_one() / 1000, UTC)
+STILL_RUNS = "a job of an earlier slot had not ended"
+ONE_WAITS = "a job of an earlier slot had not ended, and one slot waits for it already"
+A_LATER_ONE = "it was missed, and a later slot was due as well"
 
 
-def declare(state: State) -> None:
-    """Bring the rows of schedules that the code declares up to date; those it no longer declares are deleted.
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """The slots of a schedule that came since it was looked at.
 
-    Raises:
-        ConfigError: An expression or time zone is invalid.
+    Attributes:
+        slots: The latest of them, in order.
+        before: The first and the last of those before them, when there are too many to be named.
     """
-    declared = {schedule.name: schedule for schedule in state.broker.schedules}
-    with Session(state.database.own_engine) as session, session.begin():
-        time = now(session.connection())
-        rows = {row.name: row for row in session.scalars(select(Schedule))}
-        for name, wanted in declared.items():
-            zone = wanted.timezone or state.config.timezone
-            values: dict[str, Any] = {
-                "actor": wanted.actor,
-                "expression": wanted.expression,
-                "timezone": zone,
-                "args": list(wanted.args),
-                "kwargs": dict(wanted.kwargs),
-            }
-            row = rows.get(name)
-            if row is not None and all(getattr(row, key) == value for key, value in values.items()):
-                continue
-            slot = next_slot(trigger_of(wanted.expression, zone), time)
-            if row is None:
-                row = Schedule(name=name, enabled=True, source="code", created_at=time, **values)
-                session.add(row)
-            for key, value in values.items():
-                setattr(row, key, value)
-            row.next_run_at, row.updated_at = slot, time
-        for name, row in rows.items():
-            if row.source == "code" and name not in declared:
-                session.delete(row)
+
+    slots: list[datetime]
+    before: tuple[datetime, datetime] | None = None
 
 
 def fire(state: State) -> int:
     """Fire every schedule that is due; return how many jobs that made."""
     with Session(state.database.own_engine) as session:
         time = now(session.connection())
-        due = select(Schedule.name).where(Schedule.enabled, Schedule.next_run_at <= time)
-        names = list(session.scalars(due))
-    return sum(_fire_one(state, name) for name in names)
+        is_due = or_(Schedule.next_run_at <= time, Schedule.queued_slot.is_not(None))
+        due = select(Schedule.id).where(is_due, Schedule.enabled, Schedule.retired_at.is_(None))
+        ids = list(session.scalars(due.order_by(Schedule.next_run_at, Schedule.id)))
+    return sum(_fire_one(state, id) for id in ids)
 
 
-def _fire_one(state: State, name: str) -> bool:
-    committed: Callable[[], None] | None = None
+def _fire_one(state: State, id: str) -> int:
     with Session(state.database.own_engine) as session, session.begin():
-        row = session.get(Schedule, name, with_for_update=True)
         connection = session.connection()
-        time = now(connection)
-        if row is None or not row.enabled or row.next_run_at is None or row.next_run_at > time:
-            return False
-        try:
-            trigger = trigger_of(row.expression, row.timezone)
-        except ConfigError as problem:
-            if row.last_error != str(problem):
-                logger.error("Schedule %s cannot fire: %s", name, problem)
-            row.last_error = str(problem)
-            return False
-        missed, latest = _passed(trigger, row.next_run_at, time)
-        if time - latest > GRACE:
-            missed.append(latest)
-        else:
-            committed = _send(state, connection, row, latest)
-        for slot in missed:
-            run(connection, FIRE, schedule=name, slot=moment(slot), job_id=None, outcome="skipped")
-        row.next_run_at = next_slot(trigger, max(latest, time))
-        row.last_run_at = latest if committed is not None else row.last_run_at
-    if committed is not None:
+        with connection.begin_nested():  # SQLite has no other lock on a row than being the writer
+            row = session.get(Schedule, id, with_for_update=True)
+            sent = [] if row is None else list(_sent(state, connection, row))
+    for committed in sent:
         committed()
-    return committed is not None
+    return len(sent)
 
 
-def _passed(trigger: Any, first: datetime, time: datetime) -> tuple[list[datetime], datetime]:
-    """Return the slots from `first` on that were missed, `MOST_SKIPPED` at the most, and the latest slot up to now."""
-    missed: list[datetime] = []
-    latest = first
-    while len(missed) < MOST_SKIPPED and (following := next_slot(trigger, latest)) is not None and following <= time:
-        missed.append(latest)
-        latest = following
-    if len(missed) == MOST_SKIPPED:  # what lies between is neither run nor recorded
-        start = max(latest, time - GRACE)
-        while (following := next_slot(trigger, start)) is not None and following <= time:
-            latest = start = following
-    return missed, latest
-
-
-def _send(state: State, connection: Connection, row: Schedule, slot: datetime) -> Callable[[], None] | None:
-    """Send the schedule's job with its slot in one transaction; None when the slot was fired already or cannot be."""
+def _sent(state: State, connection: Connection, row: Schedule) -> Iterator[Callable[[], None]]:
+    """Decide what becomes of a schedule's slots; yield what to call for each job once that is committed."""
+    time = now(connection)
+    if not row.enabled or row.retired_at is not None:
+        return
     try:
-        message = state.broker.get_actor(row.actor).message_with_options(
-            args=tuple(row.args), kwargs=dict(row.kwargs), tags=[f"schedule:{row.name}"]
-        )
-    except ActorNotFound:
-        row.last_error = f"No actor is named {row.actor!r} in this release"
-        logger.error("Schedule %s: %s.", row.name, row.last_error)
-        return None
-    fired = run(
-        connection,
-        FIRE,
-        schedule=row.name,
-        slot=moment(slot),
-        job_id=message.message_id,
-        outcome="fired",
-    ).first()
-    if fired is None:
-        return None
-    try:
-        with connection.begin_nested():
-            committed = state.broker.enqueue_within(connection, [message])
-    except UnderstudyError as problem:
+        trigger = trigger_of(row.expression, row.timezone)
+    except InvalidSchedule as problem:
+        if row.last_error != str(problem):
+            logger.error("Schedule %s cannot fire: %s", row.name, problem)
         row.last_error = str(problem)
-        logger.error("Schedule %s could not fire: %s", row.name, problem)
-        return None
-    row.last_error = None
-    return committed
+        return
+    if row.queued_slot is not None and not runs(connection, row):
+        slot, row.queued_slot = row.queued_slot, None
+        if (committed := send(state, connection, row, slot, was_queued=True)) is not None:
+            yield committed
+    if row.next_run_at is None or row.next_run_at > time:
+        return
+    passed = passed_slots(trigger, row.next_run_at, time)
+    for slot in _wanted(connection, row, passed, time):
+        if _may_start(connection, row, slot) and (committed := send(state, connection, row, slot)) is not None:
+            yield committed
+    row.next_run_at = next_slot(trigger, max(passed.slots[-1], time))
+
+
+def passed_slots(trigger: Trigger, first: datetime, time: datetime) -> Passed:
+    """Return the slots from `first` on up to a time: the latest ones, and between which times the others lie."""
+    found: list[datetime] = []
+    upto = time
+    while (slot := latest_slot(trigger, upto)) is not None and slot > first:
+        if len(found) == MOST_MISSED - 1:
+            return Passed([slot, *reversed(found)], (first, latest_slot(trigger, slot - _TICK) or first))
+        found.append(slot)
+        upto = slot - _TICK
+    return Passed([first, *reversed(found)])
+
+
+def _wanted(connection: Connection, row: Schedule, passed: Passed, time: datetime) -> list[datetime]:
+    """Return the slots to be fired as the schedule's policy says; record the others as skipped."""
+    if passed.before is not None:
+        first, last = passed.before
+        record(connection, row, first, SKIPPED, reason="they were missed, and too many", until=max(first, last))
+    if row.missed == ALL:
+        return passed.slots
+    *earlier, latest = passed.slots
+    for slot in earlier:
+        record(connection, row, slot, SKIPPED, reason=A_LATER_ONE)
+    allowed = ON_TIME if row.missed == SKIP else max(ON_TIME, timedelta(seconds=row.grace_seconds))
+    if time - latest <= allowed:
+        return [latest]
+    late, most = (int(delay.total_seconds()) for delay in (time - latest, allowed))
+    record(connection, row, latest, SKIPPED, reason=f"it was missed by {late} s, and {most} s are made up for")
+    return []
+
+
+def _may_start(connection: Connection, row: Schedule, slot: datetime) -> bool:
+    """Whether a slot may start beside the jobs of earlier ones; record what becomes of it if not."""
+    if row.overlap == ALLOW or (row.queued_slot is None and not runs(connection, row)):
+        return True
+    if row.overlap == QUEUE and row.queued_slot is None:
+        if record(connection, row, slot, QUEUED):
+            row.queued_slot = slot
+        return False
+    record(connection, row, slot, SKIPPED, reason=ONE_WAITS if row.overlap == QUEUE else STILL_RUNS)
+    return False

@@ -127,6 +127,12 @@ def run(connection: Connection, template: str, **parameters: Any) -> Any:
     return connection.exec_driver_sql(render(template, dialect), parameters)
 
 
+def now(connection: Connection) -> datetime:
+    """Return the database's time, to the ms."""
+    ms = run(connection, "SELECT <ms:now> FROM (SELECT <now> AS now) AS clock").scalar_one()
+    return datetime.fromtimestamp(ms / 1000, UTC)
+
+
 def moment(value: datetime | None) -> str | None:
     """Return an aware time as the text that both databases understand, in UTC with six decimals."""
     return None if value is None else value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")

@@ -9,12 +9,15 @@ from typing import Any
 import dramatiq
 
 from ..errors import InvalidJob
-from ..ledger import Job
+from ..ledger import Job, Schedule
 from ..redaction import WITHHELD, redacted_arguments
 
 
-def shown(actor: dramatiq.Actor[Any, Any] | None, job: Job) -> dict[str, Any]:
-    """Return a job's arguments by name, secrets withheld; those beyond the signature by position."""
+def shown(actor: dramatiq.Actor[Any, Any] | None, job: Job | Schedule) -> dict[str, Any]:
+    """Return the arguments of a job, or of a schedule's jobs, by name, secrets withheld.
+
+    Those beyond the signature are there by position.
+    """
     return _named(actor, *redacted_arguments(actor, job.args, job.kwargs))
 
 

@@ -21,6 +21,8 @@ from . import (  # noqa: F401 - they declare the routes
     jobs,
     metrics,
     queues,
+    scheduled,
+    schedules,
     sending,
     stream,
     tenants,

@@ -96,7 +96,7 @@ def list_approvals(query: WantedApprovals) -> ApprovalPage:
     more = len(found) > query.limit
     return ApprovalPage(
         data=[ApprovalShape.of(approval) for approval in shown],
-        next_cursor=cursor_of((shown[-1].asked_at, shown[-1].id)) if more else None,
+        next_cursor=cursor_of((shown[-1].asked_at, shown[-1].id), query) if more else None,
     )
 
 

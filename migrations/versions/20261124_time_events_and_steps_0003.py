@@ -7,6 +7,9 @@ Created: 2026-11-24 16:43:47.578393+00:00
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -91,6 +94,7 @@ def upgrade() -> None:
         batch_op.create_index('uq_understudy_approvals_step', ['job_id', 'position'], unique=True)
 
     # ### end Alembic commands ###
+    _schedules_get_ids()
 
 
 def downgrade() -> None:
@@ -116,3 +120,109 @@ def downgrade() -> None:
 
     op.drop_table('understudy_events')
     # ### end Alembic commands ###
+    _schedules_go_by_name()
+
+
+def _schedules_get_ids() -> None:
+    """Their key is an id from now on, as tenants may give theirs the same name; those there are keep theirs."""
+    with _rebuilt() as (schedules, fires):
+        op.create_table('understudy_schedules',
+        sa.Column('id', sa.Text(), nullable=False),
+        sa.Column('tenant', sa.Text(), server_default='', nullable=False),
+        sa.Column('name', sa.Text(), nullable=False),
+        sa.Column('owner', sa.Text(), server_default='', nullable=False),
+        sa.Column('actor', sa.Text(), nullable=False),
+        sa.Column('expression', sa.Text(), nullable=False),
+        sa.Column('timezone', sa.Text(), nullable=False),
+        sa.Column('args', sa.JSON(), nullable=False),
+        sa.Column('kwargs', sa.JSON(), nullable=False),
+        sa.Column('options', sa.JSON(), server_default='{}', nullable=False),
+        sa.Column('enabled', sa.Boolean(), server_default=sa.text('true'), nullable=False),
+        sa.Column('source', sa.Text(), server_default='code', nullable=False),
+        sa.Column('missed', sa.Text(), server_default='latest', nullable=False),
+        sa.Column('grace_seconds', sa.Integer(), server_default='3600', nullable=False),
+        sa.Column('overlap', sa.Text(), server_default='allow', nullable=False),
+        sa.Column('next_run_at', sa.DateTime(timezone=True), nullable=True),
+        sa.Column('last_run_at', sa.DateTime(timezone=True), nullable=True),
+        sa.Column('last_error', sa.Text(), nullable=True),
+        sa.Column('queued_slot', sa.DateTime(timezone=True), nullable=True),
+        sa.Column('retired_at', sa.DateTime(timezone=True), nullable=True),
+        sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
+        sa.Column('updated_at', sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint('id', name=op.f('pk_understudy_schedules')),
+        sa.UniqueConstraint('tenant', 'name', name=op.f('uq_understudy_schedules_tenant_name'))
+        )
+        with op.batch_alter_table('understudy_schedules', schema=None) as batch_op:
+            batch_op.create_index('ix_understudy_schedules_due', ['next_run_at'], unique=False)
+            batch_op.create_index('ix_understudy_schedules_queued', ['queued_slot'], unique=False, postgresql_where=sa.text('queued_slot IS NOT NULL'), sqlite_where=sa.text('queued_slot IS NOT NULL'))
+
+        op.create_table('understudy_schedule_fires',
+        sa.Column('schedule', sa.Text(), nullable=False),
+        sa.Column('slot', sa.DateTime(timezone=True), nullable=False),
+        sa.Column('until', sa.DateTime(timezone=True), nullable=True),
+        sa.Column('job_id', sa.Text(), nullable=True),
+        sa.Column('outcome', sa.Text(), nullable=False),
+        sa.Column('reason', sa.Text(), nullable=True),
+        sa.Column('at', sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(['schedule'], ['understudy_schedules.id'], name=op.f('fk_understudy_schedule_fires_schedule'), ondelete='CASCADE'),
+        sa.PrimaryKeyConstraint('schedule', 'slot', name=op.f('pk_understudy_schedule_fires'))
+        )
+        with op.batch_alter_table('understudy_schedule_fires', schema=None) as batch_op:
+            batch_op.create_index('ix_understudy_schedule_fires_at', ['at'], unique=False)
+            batch_op.create_index('ix_understudy_schedule_fires_sent', ['schedule', 'slot'], unique=False, postgresql_where=sa.text('job_id IS NOT NULL'), sqlite_where=sa.text('job_id IS NOT NULL'))
+
+        op.execute(f'INSERT INTO understudy_schedules (id, {_KEPT}) SELECT name, {_KEPT} FROM {schedules}')
+        op.execute(f'INSERT INTO understudy_schedule_fires ({_KEPT_FIRES}) SELECT {_KEPT_FIRES} FROM {fires}')
+
+
+def _schedules_go_by_name() -> None:
+    """Those of tenants, which would not be unique by their names, are dropped."""
+    with _rebuilt() as (schedules, fires):
+        op.create_table('understudy_schedules',
+        sa.Column('name', sa.Text(), nullable=False),
+        sa.Column('actor', sa.Text(), nullable=False),
+        sa.Column('expression', sa.Text(), nullable=False),
+        sa.Column('timezone', sa.Text(), nullable=False),
+        sa.Column('args', sa.JSON(), nullable=False),
+        sa.Column('kwargs', sa.JSON(), nullable=False),
+        sa.Column('enabled', sa.Boolean(), server_default=sa.text('true'), nullable=False),
+        sa.Column('source', sa.Text(), server_default='code', nullable=False),
+        sa.Column('next_run_at', sa.DateTime(timezone=True), nullable=True),
+        sa.Column('last_run_at', sa.DateTime(timezone=True), nullable=True),
+        sa.Column('last_error', sa.Text(), nullable=True),
+        sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
+        sa.Column('updated_at', sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint('name', name=op.f('pk_understudy_schedules'))
+        )
+        op.create_table('understudy_schedule_fires',
+        sa.Column('schedule', sa.Text(), nullable=False),
+        sa.Column('slot', sa.DateTime(timezone=True), nullable=False),
+        sa.Column('job_id', sa.Text(), nullable=True),
+        sa.Column('outcome', sa.Text(), nullable=False),
+        sa.Column('at', sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(['schedule'], ['understudy_schedules.name'], name=op.f('fk_understudy_schedule_fires_schedule'), ondelete='CASCADE'),
+        sa.PrimaryKeyConstraint('schedule', 'slot', name=op.f('pk_understudy_schedule_fires'))
+        )
+        op.execute(f"INSERT INTO understudy_schedules ({_KEPT}) SELECT {_KEPT} FROM {schedules} WHERE tenant = '' AND retired_at IS NULL")
+        op.execute(
+            'INSERT INTO understudy_schedule_fires (schedule, slot, job_id, outcome, at) '
+            f'SELECT s.name, f.slot, f.job_id, f.outcome, f.at FROM {fires} AS f '
+            f"JOIN {schedules} AS s ON s.id = f.schedule AND s.tenant = '' AND s.retired_at IS NULL"
+        )
+
+
+_KEPT = 'name, actor, expression, timezone, args, kwargs, enabled, source, next_run_at, last_run_at, last_error, created_at, updated_at'
+_KEPT_FIRES = 'schedule, slot, job_id, outcome, at'
+
+
+@contextmanager
+def _rebuilt() -> Iterator[tuple[str, str]]:
+    """Put the rows aside while the tables are made anew, under the names that are yielded."""
+    aside = ('aside_schedules', 'aside_schedule_fires')
+    for name in aside:
+        op.execute(f'CREATE TEMPORARY TABLE {name} AS SELECT * FROM {name.replace("aside", "understudy")}')
+    op.drop_table('understudy_schedule_fires')
+    op.drop_table('understudy_schedules')
+    yield aside
+    for name in aside:
+        op.execute(f'DROP TABLE {name}')

@@ -18,6 +18,14 @@ OLD_JOB = """
 INSERT INTO understudy_jobs (id, tenant, queue, actor, state, priority, run_at, created_at)
 VALUES (:id, :tenant, 'email', 'email:send', :state, 3, '2026-01-01 00:00:00', '2026-01-01 00:00:00')"""
 
+OLD_SCHEDULE = """
+INSERT INTO understudy_schedules (name, actor, expression, timezone, args, kwargs, enabled, created_at, updated_at)
+VALUES ('daily', 'work', '@daily', 'UTC', '[]', '{}', false, '2026-01-01 00:00:00', '2026-01-01 00:00:00')"""
+
+OLD_FIRE = """
+INSERT INTO understudy_schedule_fires (schedule, slot, job_id, outcome, at)
+VALUES ('daily', '2026-01-01 00:00:00', 'j', 'fired', '2026-01-01 00:00:00')"""
+
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
@@ -105,3 +113,28 @@ def test_jobs_that_had_ended_before_are_counted(empty: Environment, tmp_path: Pa
         counts = connection.execute(text("SELECT tenant, queue, state, n FROM understudy_counts ORDER BY tenant")).all()
     database.dispose()
     assert [tuple(row) for row in counts] == [("a", "email", "completed", 2), ("b", "email", "failed", 1)]
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.requirement("K02", "K07")
+def test_schedules_and_their_slots_outlive_the_migration_both_ways(empty: Environment, tmp_path: Path) -> None:
+    flask(empty, "db", "upgrade", "0002")
+    database = create_engine(empty.get("DATABASE_URL") or f"sqlite:///{tmp_path / 'instance' / 'app.db'}")
+    with database.begin() as connection:
+        connection.execute(text(OLD_SCHEDULE))
+        connection.execute(text(OLD_FIRE))
+
+    flask(empty, "db", "upgrade")
+    with database.connect() as connection:
+        schedule = connection.execute(text("SELECT id, tenant, name, enabled, missed FROM understudy_schedules")).one()
+        fire = connection.execute(text("SELECT schedule, job_id, outcome FROM understudy_schedule_fires")).one()
+    flask(empty, "db", "downgrade", "0002")
+    with database.connect() as connection:
+        names = connection.execute(text("SELECT name, kwargs FROM understudy_schedules")).all()
+        fires = connection.execute(text("SELECT schedule, job_id FROM understudy_schedule_fires")).all()
+    database.dispose()
+
+    assert tuple(schedule) == ("daily", "", "daily", False, "latest")
+    assert tuple(fire) == ("daily", "j", "fired")
+    assert [row.name for row in names] == ["daily"]
+    assert [tuple(row) for row in fires] == [("daily", "j")]

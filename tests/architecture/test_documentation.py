@@ -100,6 +100,25 @@ hello.jobs.stop_worker()
     assert done.stdout.strip() == "Hello, Ada!", done.stderr
 
 
+@pytest.mark.requirement("F01", "F02", "F03", "F04", "F05")
+@pytest.mark.parametrize("page", ["schedules"])
+def test_the_examples_of_a_page_run_one_after_the_other(page: str, tmp_path: Path) -> None:
+    examples = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / f"{page}.md").read_text(), re.DOTALL)
+    (tmp_path / "page.py").write_text("\n".join(examples))
+
+    done = subprocess.run(
+        [sys.executable, "page.py"],
+        cwd=tmp_path,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": f"{tmp_path}:{ROOT}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert len(examples) > 1
+
+
 @pytest.mark.requirement("R03")
 def test_deployment_tells_hosts_without_long_lived_processes_where_workers_run() -> None:
     page = (ROOT / "docs/deployment.md").read_text()

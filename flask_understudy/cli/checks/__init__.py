@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import database, failures, mail, redis, settings, work
+from . import database, failures, mail, redis, schedules, settings, work
 from .finding import Check, Finding
 
 #: Those that need the database, or its tables, are left out while these are not there.
@@ -30,6 +30,8 @@ CHECKS: tuple[Check, ...] = (
     Check("waiting", work.waiting, needs=("database", "tables")),
     Check("paused", work.paused, needs=("database", "tables")),
     Check("clock", work.clock, needs=("database", "tables")),
+    Check("schedules valid", schedules.valid, needs=("database", "tables")),
+    Check("schedules late", schedules.late, needs=("database", "tables")),
     Check("stalled", work.stalled, needs=("database", "tables")),
     Check("embedded workers", work.embedded, needs=("database", "tables")),
     Check("payloads", work.payloads, needs=("database", "tables")),

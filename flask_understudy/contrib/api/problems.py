@@ -29,7 +29,9 @@ _STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (errors.BrokerUnavailable, 503),
     (errors.NotInitialised, 503),
     (errors.JobNotFound, 404),
+    (errors.ScheduleNotFound, 404),
     (errors.JobConflict, 409),
+    (errors.ScheduleConflict, 409),
     (errors.PayloadTooLarge, 413),
     (errors.InvalidJob, 422),
 )

@@ -29,7 +29,18 @@ def test_every_command_has_help_with_an_example(sqlite_cli: Typist, path: tuple[
 
 @pytest.mark.parametrize(
     "arguments",
-    [["list"], ["types"], ["failures"], ["queues"], ["stats"], ["workers"], ["audit"], ["health"], ["verify"]],
+    [
+        ["list"],
+        ["schedules"],
+        ["types"],
+        ["failures"],
+        ["queues"],
+        ["stats"],
+        ["workers"],
+        ["audit"],
+        ["health"],
+        ["verify"],
+    ],
     ids=" ".join,
 )
 def test_every_list_is_one_json_document_when_asked(sqlite_cli: Typist, arguments: list[str]) -> None:

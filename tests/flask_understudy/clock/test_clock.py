@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from flask_understudy.clock import Clock
+from flask_understudy.clock import Clock, declare
 from flask_understudy.errors import TransportError
+from flask_understudy.operations import schedules
 from tests.flask_understudy.conftest import MakeSite, Site
 from tools.waiting import wait_for
 
@@ -52,6 +53,26 @@ def test_a_database_that_was_away_starts_that_while_again(site: Site, clock: Clo
 
     clock._turn(away)
     assert clock._healthy_since is None
+
+
+@pytest.mark.requirement("G7", "F03")
+def test_a_clock_that_leads_again_declares_again(site: Site, clock: Clock) -> None:
+    """During a deployment an older release led in between, and dropped what it does not know."""
+    site.jobs.schedule("@daily", name="new")(site.jobs.actor(actor_name="work")(lambda: None))
+    clock._turn(clock.fire)
+    site.execute("UPDATE understudy_leases SET holder = 'an older release'")
+    clock.lease._asked = None
+    clock._turn(clock.fire)
+    declared = site.jobs.broker.schedules.pop()
+    declare(site.state)
+    assert schedules.listing(site.state) == []
+
+    site.jobs.broker.schedules.append(declared)
+    site.execute("DELETE FROM understudy_leases")
+    clock.lease._asked = None
+    clock._turn(clock.fire)
+
+    assert [row.name for row in schedules.listing(site.state)] == ["new"]
 
 
 @pytest.mark.parametrize("problem", [RuntimeError("unforeseen"), TransportError("Redis is down")])

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from flask_understudy.clock import declare, fire
 from flask_understudy.errors import ConfigError
 from flask_understudy.ledger import Schedule, ScheduleFire
+from flask_understudy.operations import schedules as operations
 from tests.flask_understudy.conftest import MakeSite, Site
 from tools.waiting import wait_for
 
@@ -27,11 +28,15 @@ def rows(site: Site, model: Any = Schedule) -> list[Any]:
         return list(session.scalars(select(model).order_by(order)))
 
 
+def named(session: Session, name: str) -> Schedule:
+    return session.scalars(select(Schedule).filter_by(name=name)).one()
+
+
 def due_since(site: Site, seconds: float, name: str = "work") -> datetime:
     """Let a schedule be due for so long; return its slot."""
     slot = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=seconds)
     with Session(site.state.database.own_engine) as session, session.begin():
-        session.get(Schedule, name).next_run_at = slot
+        named(session, name).next_run_at = slot
     return slot
 
 
@@ -76,15 +81,89 @@ class TestDeclare:
         assert (row.expression, row.timezone, row.args, row.kwargs) == ("0 4 * * 0", "Europe/Berlin", [], {})
         assert row.next_run_at > datetime.now(UTC)
 
-    def test_one_that_the_code_dropped_is_deleted(self, site: Site, work: Any) -> None:
+    def test_one_that_the_code_dropped_fires_no_more(self, site: Site, work: Any) -> None:
         declare(site.state)
-        with Session(site.state.database.own_engine) as session, session.begin():
-            template = session.get(Schedule, "work")
-            values = {c.key: getattr(template, c.key) for c in Schedule.__table__.columns}
-            session.add(Schedule(**{**values, "name": "by hand", "source": "runtime"}))
-        site.jobs.broker.schedules.clear()
+        due_since(site, 10)
+        with site.app.app_context():
+            site.jobs.schedules.register("by hand", work, "every 1 hour", {"a": 1})
+        dropped = site.jobs.broker.schedules.pop()
+
         declare(site.state)
-        assert [row.name for row in rows(site)] == ["by hand"]
+
+        assert [row.name for row in operations.listing(site.state)] == ["by hand"]
+        assert fire(site.state) == 0
+        site.jobs.broker.schedules.append(dropped)
+        declare(site.state)
+        assert [row.name for row in operations.listing(site.state)] == ["by hand", "work"]
+        with Session(site.state.database.own_engine) as session:
+            assert named(session, "work").next_run_at > datetime.now(UTC)
+
+    @pytest.mark.requirement("F04")
+    def test_what_an_operator_disabled_stays_so_when_the_code_drops_and_declares_it_again(
+        self, site: Site, work: Any
+    ) -> None:
+        """As in a deployment, in which the clocks of both releases lead by turns."""
+        declare(site.state)
+        operations.disable(site.state, "work")
+        dropped = site.jobs.broker.schedules.pop()
+        declare(site.state)
+        site.jobs.broker.schedules.append(dropped)
+        declare(site.state)
+        assert [(row.name, row.enabled) for row in operations.listing(site.state)] == [("work", False)]
+
+    @pytest.mark.requirement("F04")
+    def test_one_that_got_another_name_keeps_its_slots_and_its_switch(self, site: Site, work: Any) -> None:
+        declare(site.state)
+        slot = due_since(site, 10)
+        operations.disable(site.state, "work")
+        [before] = rows(site)
+        site.jobs.broker.schedules[:] = [dataclasses.replace(site.jobs.broker.schedules[0], name="hourly work")]
+
+        declare(site.state)
+
+        [row] = rows(site)
+        assert (row.id, row.name, row.enabled, row.next_run_at) == (before.id, "hourly work", False, slot)
+
+    def test_two_that_do_the_same_are_not_taken_for_each_other(self, site: Site, work: Any) -> None:
+        [one] = site.jobs.broker.schedules
+        site.jobs.broker.schedules.append(dataclasses.replace(one, name="twin"))
+        declare(site.state)
+        before = {row.id for row in rows(site)}
+        site.jobs.broker.schedules[:] = [dataclasses.replace(one, name="third")]
+
+        declare(site.state)
+
+        [third] = operations.listing(site.state)
+        assert third.name == "third"
+        assert third.id not in before
+
+    def test_other_arguments_keep_the_slot_that_is_due(self, site: Site, work: Any) -> None:
+        declare(site.state)
+        slot = due_since(site, 10)
+        site.jobs.broker.schedules[0] = dataclasses.replace(site.jobs.broker.schedules[0], args=(8,), overlap="skip")
+
+        declare(site.state)
+
+        [row] = rows(site)
+        assert (row.args, row.overlap, row.next_run_at) == ([8], "skip", slot)
+
+    def test_the_code_takes_over_what_was_made_at_runtime(self, site: Site, work: Any) -> None:
+        with site.app.app_context():
+            site.jobs.schedules.register("work", work, "@daily", enabled=False)
+        declare(site.state)
+        [row] = rows(site)
+        assert (row.source, row.expression, row.enabled) == ("code", "every 1 hour", False)
+
+    def test_clocks_that_declare_at_once_leave_one_row(self, site: Site, work: Any) -> None:
+        barrier = threading.Barrier(4)
+
+        def turn(_: int) -> None:
+            barrier.wait()
+            declare(site.state)
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(turn, range(4)))
+        assert [row.name for row in rows(site)] == ["work"]
 
     @pytest.mark.requirement("F04")
     def test_a_disabled_schedule_stays_so(self, site: Site, work: Any) -> None:
@@ -101,6 +180,10 @@ class TestDeclare:
             sqlite_site.jobs.schedule("61 * * * *")
         with pytest.raises(ConfigError, match="is no time zone"):
             sqlite_site.jobs.schedule("* * * * *", timezone="Mars/Olympus")
+        with pytest.raises(ConfigError, match="overlap is 'never'; it takes allow, skip, queue"):
+            sqlite_site.jobs.schedule("* * * * *", overlap="never")
+        with pytest.raises(ConfigError, match="'prio' is no option of a schedule"):
+            sqlite_site.jobs.schedule("* * * * *", options={"prio": 1})
 
     @pytest.mark.requirement("F03")
     def test_a_name_is_declared_once(self, site: Site, work: Any) -> None:
@@ -164,7 +247,7 @@ class TestFire:
         slot = due_since(site, 10)
         fire(site.state)
         with Session(site.state.database.own_engine) as session, session.begin():
-            session.get(Schedule, "work").next_run_at = slot
+            named(session, "work").next_run_at = slot
         assert fire(site.state) == 0
         assert len(site.all_jobs()) == 1
         assert rows(site)[0].next_run_at > datetime.now(UTC)
@@ -178,7 +261,7 @@ class TestFire:
         first = due_since(site, 0)
         first = first.replace(minute=first.minute // 10 * 10, second=0) - timedelta(minutes=50)
         with Session(site.state.database.own_engine) as session, session.begin():
-            session.get(Schedule, "work").next_run_at = first
+            named(session, "work").next_run_at = first
         assert fire(site.state) == 1
         found = rows(site, ScheduleFire)
         assert [f.slot for f in found] == [first + timedelta(minutes=10 * n) for n in range(6)]
@@ -208,6 +291,8 @@ class TestFire:
         found = rows(site, ScheduleFire)
         assert [f.outcome for f in found] == ["skipped"] * 100 + ["fired"]
         assert datetime.now(UTC) - found[-1].slot < timedelta(minutes=2)
+        assert found[0].until is not None, "those before the latest hundred are one line"
+        assert found[1].slot - found[0].until == timedelta(minutes=1)
 
     @pytest.mark.requirement("F08")
     def test_an_actor_that_is_gone_is_an_error_on_the_row(self, site: Site, work: Any) -> None:

@@ -27,6 +27,9 @@ BODIES: dict[str, Any] = {
     "limit_tenant": {"concurrency": 5},
     "mute_alert": {"minutes": 5},
     "send_event": {"name": "nothing"},
+    "register_schedule": {"name": "digest", "type": "work", "schedule": "@daily"},
+    "preview_schedule": {"schedule": "@daily"},
+    "amend_schedule": {"missed": "all"},
 }
 
 
@@ -97,6 +100,7 @@ def test_another_tenant_s_things_are_not_there(api: Api) -> None:
         "alert_id": "1",
         "event_id": "",
         "approval_id": "",
+        "schedule_name": "secret digest",
     }
 
     @api.site.jobs.actor(queue_name="email")
@@ -110,8 +114,23 @@ def test_another_tenant_s_things_are_not_there(api: Api) -> None:
     theirs["fingerprint"] = str(api.site.job(theirs["job_id"]).fingerprint)
     theirs["bulk_id"] = other.post("/bulk", 202, json={"action": "retry", "ids": [theirs["job_id"]]})["id"]
     theirs["event_id"] = api.site.jobs.publish(Said(words="their own words"), tenant="other").id
+    their_schedule = {
+        "name": "secret digest",
+        "type": "work",
+        "schedule": "@daily",
+        "payload": {"to": "their own words"},
+    }
+    other.post("/schedules", 201, json=their_schedule)
+    schedule = other.get("/schedules/secret digest")
+    api.post("/schedules", 201, json=BODIES["register_schedule"])
     nowhere = ("event_id", "job_id", "approval_id")
-    unknown = {**theirs, **dict.fromkeys(nowhere, "0" * 36), "fingerprint": "0" * 16, "bulk_id": "0" * 36}
+    unknown = {
+        **theirs,
+        **dict.fromkeys(nowhere, "0" * 36),
+        "schedule_name": "nothing",
+        "fingerprint": "0" * 16,
+        "bulk_id": "0" * 36,
+    }
     before = api.site.job(theirs["job_id"])
 
     for rule, method, view in routes(api):
@@ -126,6 +145,7 @@ def test_another_tenant_s_things_are_not_there(api: Api) -> None:
         assert theirs["job_id"] not in foreign.text.replace(foreign.request.path, ""), where
 
     after = api.site.job(theirs["job_id"])
+    assert other.get("/schedules/secret digest") == schedule
     assert (after.state, after.fence, after.priority, after.run_at) == (
         before.state,
         before.fence,

@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from flask_understudy.clock.triggers import next_slot, trigger_of
 from flask_understudy.errors import ConfigError
+from flask_understudy.timing import next_slot, trigger_of
 
 
 def slots(expression: str, after: str, n: int, zone: str = "UTC") -> list[str]:
@@ -150,7 +150,7 @@ def test_an_interval_of_days_keeps_its_length_over_a_change_of_clocks() -> None:
 @pytest.mark.parametrize(
     ("expression", "message"),
     [
-        ("", "is no schedule; it takes five cron fields or `every 30 minutes`"),
+        ("", "is no schedule; it takes five cron fields, `@daily` and the like, `every 30 minutes`, or a date"),
         ("* * * *", "is no schedule"),
         ("* * * * * *", "is no schedule"),
         ("every", "is no schedule"),

@@ -1,0 +1,18 @@
+"""When a schedule is due: what its expression says, and the slots that follow from it in a time zone."""
+
+from .expressions import CRON, EVERY, ONCE, Expression, parse
+from .triggers import Trigger, latest_slot, next_slot, trigger_of
+from .words import describe
+
+__all__ = [
+    "CRON",
+    "EVERY",
+    "ONCE",
+    "Expression",
+    "Trigger",
+    "describe",
+    "latest_slot",
+    "next_slot",
+    "parse",
+    "trigger_of",
+]
