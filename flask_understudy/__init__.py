@@ -2,7 +2,8 @@
 
 from .context import Principal, acting_as, current_job
 from .extension import Understudy
+from .limit import Limit
 
 __version__ = "0.1.0"
 
-__all__ = ["Principal", "Understudy", "acting_as", "current_job"]
+__all__ = ["Limit", "Principal", "Understudy", "acting_as", "current_job"]

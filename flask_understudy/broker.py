@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import dramatiq
@@ -17,19 +17,24 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from . import joining, signals
+from .admission import admit_sent
 from .claims import ClaimedMessage, finishing
+from .closing import close_soon
 from .consumer import Capacity, LedgerConsumer
 from .context import Principal, acting, running_job
-from .errors import BrokerUnavailable, InvalidJob, NotInitialised, TransportError
+from .errors import BrokerUnavailable, InvalidJob, JobConflict, NotInitialised, TransportError
 from .interrupts import interruptible
-from .ledger import Job, transitions
+from .ledger import Job, batches, transitions
+from .ledger.batches import NewBatch
+from .ledger.limit import Numbers
 from .ledger.statements import run
 from .ledger.transitions import Due, NewJob
+from .limit import BATCH
 from .redaction import redacted_arguments
 from .results import LedgerResults
 from .signals import JobNotice
 from .state import KEY, State
-from .submission import new_job
+from .submission import new_job, whose
 from .terms import check_names, terms_of
 from .worker import WorkerProcess
 
@@ -172,10 +177,13 @@ class LedgerBroker(Broker):
         return message
 
     def enqueue_many(
-        self, messages: Sequence[dramatiq.Message[Any]], *, delay: int | None = None
+        self, messages: Sequence[dramatiq.Message[Any]], *, delay: int | None = None, batch: NewBatch | None = None
     ) -> list[dramatiq.Message[Any]]:
-        """Accept many messages in one statement and one announcement; all of them or none."""
-        if not messages:
+        """Accept many messages in one statement and one announcement; all of them or none.
+
+        With a batch they are its jobs, stored with it.
+        """
+        if not messages and batch is None:
             return []
         state = self.state
         for message in messages:
@@ -184,17 +192,19 @@ class LedgerBroker(Broker):
         jobs = [self._job_of(message, delay) for message in messages]
         for message in messages:
             check_names(message)
+        if batch is not None:
+            batch = self._enlisted(jobs, batch)
         if not state.transport.is_up and any(job.fallback == "fail" for job in jobs):
             raise BrokerUnavailable(
                 "The broker is down and the actor's fallback is 'fail'. Nothing was stored; try again later."
             )
         joins = self._joins(state, {message.options.get("transaction") for message in messages})
         try:
-            accepted, twins = self._store_joined(state, jobs) if joins else self._store_alone(state, jobs)
+            accepted, twins = self._store_joined(state, jobs, batch) if joins else self._store_alone(state, jobs, batch)
         except SQLAlchemyError as problem:
             raise explained(problem) from problem
         if not joins:
-            self._committed(state, accepted)
+            self._committed(state, accepted, batch)
         for message in messages:
             self.emit_after("enqueue", message, delay)
         return [m if m.message_id not in twins else _named(m, twins[m.message_id]) for m in messages]
@@ -223,6 +233,27 @@ class LedgerBroker(Broker):
         actor = self._actor_of(message)
         return new_job(message, delay, actor, self.state.config, self._principal(), running_job())
 
+    def _enlisted(self, jobs: list[NewJob], batch: NewBatch) -> NewBatch:
+        """Make jobs part of a batch, let them share its limit where it has one, and return it with its owner."""
+        tenant, owner = whose(self._principal(), running_job())
+        if jobs and not batch.is_known:
+            tenant, owner = jobs[0].tenant, jobs[0].owner
+        if not batch.is_known:
+            batch = replace(batch, tenant=tenant, owner=owner)
+        for job in jobs:
+            if job.tenant != batch.tenant:
+                raise InvalidJob(f"A batch is one tenant's: {batch.tenant!r} and {job.tenant!r} cannot share one.")
+            job.batch_id = batch.id
+            if batch.concurrency is None:
+                continue
+            if job.limit_key is not None:
+                raise InvalidJob(
+                    f"{job.actor} has a limit of its own, and this batch has one as well: a job has one key. "
+                    "Leave out the batch's concurrency, or send the job outside of it."
+                )
+            job.limit_key, job.numbers = f"{BATCH}{batch.id}", Numbers(batch.concurrency)
+        return batch
+
     def _principal(self) -> Principal | None:
         if (named := acting()) is not None:
             return named
@@ -244,33 +275,40 @@ class LedgerBroker(Broker):
             return False
         return wishes.pop() if wishes else joining.has_uncommitted_writes(state.db.session())
 
-    def _store_joined(self, state: State, jobs: list[NewJob]) -> Stored:
+    def _store_joined(self, state: State, jobs: list[NewJob], batch: NewBatch | None) -> Stored:
         session = state.db.session()
         connection = session.connection(bind_arguments={"mapper": Job})
-        accepted, twins = accept(connection, jobs)
-        joining.after_commit(session, [job for job, _ in accepted], lambda: self._committed(state, accepted))
+        accepted, twins = _accept_all(connection, jobs, batch)
+        joining.after_commit(session, [job for job, _ in accepted], lambda: self._committed(state, accepted, batch))
         return accepted, twins
 
-    def _store_alone(self, state: State, jobs: list[NewJob]) -> Stored:
-        if any(job.dedup_key is not None for job in jobs):
+    def _store_alone(self, state: State, jobs: list[NewJob], batch: NewBatch | None) -> Stored:
+        if batch is not None or any(job.dedup_key is not None or job.thinning is not None for job in jobs):
             with state.database.engine.begin() as connection:
-                return accept(connection, jobs)
+                return _accept_all(connection, jobs, batch)
         with state.database.engine.connect() as connection:  # one statement, which needs no BEGIN and COMMIT around it
             return accept(connection.execution_options(isolation_level="AUTOCOMMIT"), jobs)
 
-    def _committed(self, state: State, accepted: list[tuple[NewJob, int]]) -> None:
+    def _committed(self, state: State, accepted: list[tuple[NewJob, int]], batch: NewBatch | None = None) -> None:
         """The jobs exist: say so, and let somebody run them."""
         self.tell_added(state, [job for job, _ in accepted])
-        waiting = [(job, due) for job, due in accepted if job.state == "waiting"]
-        if not waiting:
-            return
+        waiting = [(job, due) for job, due in accepted if job.state == "waiting" and job.limit_key is None]
+        keyed = [job for job, _ in accepted if job.limit_key is not None]
+        urgent: list[NewJob] = []
         try:
-            state.transport.announce([Due(job.id, job.queue, job.priority, due) for job, due in waiting])
+            if waiting:
+                state.transport.announce([Due(job.id, job.queue, job.priority, due) for job, due in waiting])
         except TransportError as problem:
             logger.debug("Not announced: %s", problem)
             urgent = [job for job, _ in waiting if job.fallback == "sync"]
-            if urgent and running_job() is None:
-                state.stand_in.run(urgent)
+        if keyed:
+            admitted = {due.id for due in admit_sent(state, keyed)}
+            if not state.transport.is_up:
+                urgent += [job for job in keyed if job.fallback == "sync" and job.id in admitted]
+        if batch is not None and not accepted:
+            close_soon(state, {batch.id})
+        if urgent and running_job() is None:
+            state.stand_in.run(urgent)
 
     def tell_added(self, state: State, jobs: Iterable[NewJob]) -> None:
         """Send `job_added` for jobs that exist from now on."""
@@ -355,6 +393,18 @@ class LedgerBroker(Broker):
             self.state.database.close()
 
 
+def _accept_all(connection: Connection, jobs: list[NewJob], batch: NewBatch | None) -> Stored:
+    """Store jobs in a transaction, and with them the batch that they are."""
+    if batch is not None and batch.is_known:
+        held = batches.hold(connection, batch.id)
+        if held is None or not held.is_open or held.is_cancelled:
+            raise JobConflict(f"Nothing can be added to batch {batch.id}: it has ended or was cancelled.")
+    stored = accept(connection, jobs)
+    if batch is not None:
+        batches.store(connection, batch, len(stored[0]))
+    return stored
+
+
 def accept(connection: Connection, jobs: list[NewJob]) -> Stored:
     """Store jobs in a transaction.
 
@@ -372,6 +422,8 @@ def accept(connection: Connection, jobs: list[NewJob]) -> Stored:
         accepted += [(job, due[job.id]) for job in missing if job.id in due]
         again = []
         for job in missing:
+            if job.twin is not None:
+                twins[job.id] = job.twin
             if job.id in due or job.dedup_key is None:
                 continue
             twin = run(connection, TWIN, tenant=job.tenant, key=job.dedup_key).first()

@@ -128,6 +128,7 @@ class ClaimedMessage(MessageProxy):
             tenant=claimed.tenant,
             owner=claimed.owner,
             correlation_id=claimed.correlation_id,
+            batch_id=claimed.batch_id or claimed.options.get("batch"),
             write_log=self._log,
             write_progress=self._progress,
             open_transaction=self._transaction,
@@ -256,6 +257,7 @@ class ClaimedMessage(MessageProxy):
         if self.ending is not None and self.ending.state == "failed":
             self.ending.result = encoded
         finish = Finish(claimed.id, claimed.fence, encoded, self.ending, self.follow_ups)
+        finish.key, finish.batch = claimed.key, claimed.batch_id
         finish.told = lambda state: self._told(state, finish.follow_ups)
         return finish
 

@@ -31,6 +31,7 @@ TRAVELLING = frozenset(
         "pipe_ignore",
         "group_completion_uuid",
         "group_completion_callbacks",
+        "batch",
     }
 )
 _QUEUE = re.compile(r"[a-zA-Z_][a-zA-Z0-9._-]*")

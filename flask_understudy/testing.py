@@ -19,12 +19,14 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from .admission import admit, mend, withdraw_paused
 from .broker import explained
 from .claims import ClaimedMessage
 from .clock.announce import expire, promote, unpark
+from .clock.batches import close_batches
 from .errors import JobConflict, JobNotFound, UnderstudyError
-from .ledger import TERMINAL, Database, Job, Queue, limits, queries, transitions
-from .ledger.transitions import Claimed, Due
+from .ledger import TERMINAL, Job, Queue, limits, queries, transitions
+from .ledger.transitions import Claimed
 from .ledger.writer import Finish, LogLine, Progress, Writer
 from .operations.transaction import joined_session
 from .processing import process
@@ -81,6 +83,7 @@ class TestWorker:
         worker = self._worker()
         with self.state.database.transaction() as connection:
             transitions.hasten(connection, ids=[id])
+        self._admit()
         with self.state.database.claims() as connection:
             claimed = limits.claim(connection, worker.id, [id])
         if not claimed:
@@ -227,9 +230,11 @@ class TestWorker:
         expire(self.state)
         promote(self.state)
         unpark(self.state)
-        with self.state.database.transaction() as connection:
-            if include_delayed:
+        if include_delayed:
+            with self.state.database.transaction() as connection:
                 transitions.hasten(connection, queue=queue)
+        self._admit()
+        with self.state.database.transaction() as connection:
             found = select(Job.queue).where(Job.state == "waiting").distinct().order_by(Job.queue)
             queues = [queue] if queue is not None else list(connection.scalars(found))
         for name in queues:
@@ -238,6 +243,13 @@ class TestWorker:
             if claimed:
                 return claimed[0]
         return None
+
+    def _admit(self) -> None:
+        """Do what the clock would do for limits by key and for batches."""
+        mend(self.state)
+        withdraw_paused(self.state)
+        admit(self.state)
+        close_batches(self.state)
 
     def _run(self, claimed: Claimed, raise_errors: bool) -> None:
         worker = self._worker()
@@ -265,6 +277,8 @@ class TestWorker:
             return JobConflict(f"Job {id} waits in the queue {job.queue!r}, which is paused.")
         if job.expires_at is not None and job.expires_at <= datetime.now(UTC):
             return JobConflict(f"Job {id} expired at {job.expires_at} and never runs.")
+        if job.gate is not None:
+            return JobConflict(f"Job {id} waits: there is no room for more jobs with its key {job.limit_key!r}.")
         return JobConflict(
             f"Job {id} waits: its tenant {job.tenant!r} is paused, or that or its queue {job.queue!r} runs as many "
             "jobs as it may."
@@ -325,8 +339,8 @@ class _Message(ClaimedMessage):
 class _Writer(Writer):
     """Writes when it is asked to, in the thread that asks: SQLite in memory is one connection for all threads."""
 
-    def __init__(self, database: Database, worker: str, announce: Callable[[list[Due]], None]) -> None:
-        super().__init__(database, worker, announce)
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts)
         self._notes: list[Finish | Progress | LogLine] = []
 
     def put(self, note: Finish | Progress | LogLine) -> None:
@@ -347,7 +361,7 @@ class _Process(WorkerProcess):
 
     def __init__(self, state: State) -> None:
         super().__init__(state, "test", [], 1)
-        self.writer = _Writer(state.database, self.id, self.announce)
+        self.writer = _Writer(state.database, self.id, self.announce, self.settle)
 
     def hold(self, claimed: Claimed, released: Callable[[float], None] | None) -> _Message:
         message = _Message(claimed, self, released)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from ..ledger import transitions
+from ..ledger import batches, gates, transitions
 from ..ledger.statements import run
 from ..policy import QueuePolicy
 from ..state import State
 
 BATCH = 1000
+BATCHES = timedelta(days=30)
+LIMITS = timedelta(days=1)
 _DEFAULT = QueuePolicy()
 
 #: What else grows with use, and how long it is kept.
 _FORGET = (
     ("DELETE FROM understudy_idempotency_keys WHERE at < <after::age_ms>", timedelta(hours=24)),
+    ("DELETE FROM understudy_windows WHERE until < <after::age_ms>", timedelta(0)),
     ("DELETE FROM understudy_bulks WHERE finished_at < <after::age_ms>", timedelta(days=30)),
     ("DELETE FROM understudy_audit WHERE at < <after::age_ms>", timedelta(days=366)),
 )
@@ -40,10 +43,21 @@ def prune(state: State) -> int:
 
 
 def forget(state: State) -> None:
-    """Delete keys of requests after a day, bulks a month after their end, and lines of the audit after a year."""
+    """Delete what else grows with use: bulks and batches a month after their end, lines of the audit after a year.
+
+    Keys of requests and of limits go after a day without use, windows of throttled sends when they are over.
+    """
     for statement, age in _FORGET:
         with state.database.transaction() as connection:
             run(connection, statement, age_ms=-int(age.total_seconds() * 1000))
+    with state.database.transaction() as connection:
+        batches.forget(connection, _ms(BATCHES))
+    with state.database.transaction() as connection:
+        gates.forget(connection, _ms(LIMITS))
+
+
+def _ms(age: timedelta) -> int:
+    return int(age.total_seconds() * 1000)
 
 
 def _older(state: State, queues: list[str], states: list[str], age: timedelta, others: bool = False) -> int:

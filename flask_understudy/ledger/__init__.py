@@ -4,16 +4,19 @@ from .alert import AlertEpisode
 from .attempt import Attempt, JobEvent
 from .audit import AuditLine
 from .base import Base, metadata
+from .batch import Batch
 from .bulk import Bulk
 from .database import Database
 from .event import PublishedEvent
 from .failure import FailureVerdict
 from .idempotency import IdempotencyKey
 from .job import ACTIVE, CANCELLED, COMPLETED, DELAYED, FAILED, LIVE, STATES, TERMINAL, WAITING, Job
+from .limit import KeyLimit, Pass
 from .queue import Queue
 from .schedule import Schedule, ScheduleFire
 from .tally import Count, Rate, Tally
 from .tenant import Tenant
+from .window import Window
 from .worker import Lease, Worker
 
 __all__ = [
@@ -30,6 +33,7 @@ __all__ = [
     "Attempt",
     "AuditLine",
     "Base",
+    "Batch",
     "Bulk",
     "Count",
     "Database",
@@ -37,7 +41,9 @@ __all__ = [
     "IdempotencyKey",
     "Job",
     "JobEvent",
+    "KeyLimit",
     "Lease",
+    "Pass",
     "PublishedEvent",
     "Queue",
     "Rate",
@@ -45,6 +51,7 @@ __all__ = [
     "ScheduleFire",
     "Tally",
     "Tenant",
+    "Window",
     "Worker",
     "metadata",
 ]
