@@ -20,7 +20,7 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import Connection
 
 from .limit import Numbers
-from .locking import locked
+from .locking import lock, locked
 from .statements import run
 from .transitions import Due
 from .turns import TURN
@@ -129,6 +129,8 @@ DELETE FROM understudy_limits WHERE NOT is_set AND changed_at < <after::age_ms>
         WHERE p.tenant = understudy_limits.tenant AND p.key = understudy_limits.key
         AND (p.started_at IS NULL OR p.started_at > <after:-understudy_limits.per_ms>))"""
 
+FORGET_ONE = "DELETE FROM understudy_limits WHERE tenant = :tenant AND key = :key RETURNING key"
+
 FORGET_PASSES = """
 DELETE FROM understudy_passes WHERE NOT EXISTS (SELECT 1 FROM understudy_limits AS l
     WHERE l.tenant = understudy_passes.tenant AND l.key = understudy_passes.key AND l.rate IS NOT NULL)"""
@@ -180,11 +182,16 @@ def declare(connection: Connection, key: Key, numbers: Numbers, *, is_set: bool 
         is_set: Whether an operator says so.
     """
     with locked(connection, [_lock(key)]):
-        state(connection, key, numbers, is_set=is_set)
+        _declare(connection, key, numbers, is_set)
 
 
-def state(connection: Connection, key: Key, numbers: Numbers, *, is_set: bool = False) -> None:
-    """Do what `declare` does in a transaction of the caller's, who holds the key's lock or is the first to know it."""
+def declare_within(connection: Connection, key: Key, numbers: Numbers, *, is_set: bool = False) -> None:
+    """Do what `declare` does in a transaction of the caller's, which should end soon."""
+    lock(connection, [_lock(key)])
+    _declare(connection, key, numbers, is_set)
+
+
+def _declare(connection: Connection, key: Key, numbers: Numbers, is_set: bool) -> None:
     tenant, name = key
     changed = run(
         connection,
@@ -212,6 +219,12 @@ def unknown(connection: Connection) -> list[tuple[str, str, str]]:
     return [(tenant, key, actor) for tenant, key, actor in run(connection, UNKNOWN)]
 
 
+def forget_one(connection: Connection, key: Key) -> bool:
+    """Delete what is known of a key, so that it is declared anew; tell whether anything was."""
+    lock(connection, [_lock(key)])
+    return run(connection, FORGET_ONE, tenant=key[0], key=key[1]).first() is not None
+
+
 def forget(connection: Connection, age_ms: int) -> None:
     """Delete the rows of keys that no job has waited for, run under or counts against, if they are older than that."""
     run(connection, FORGET, age_ms=-age_ms)
@@ -226,4 +239,15 @@ def _lock(key: Key) -> str:
     return f"key {key[0]} {key[1]}"
 
 
-__all__ = ["MOST_KEYS", "Key", "admit", "declare", "forget", "promising", "state", "unknown", "withdraw_paused"]
+__all__ = [
+    "MOST_KEYS",
+    "Key",
+    "admit",
+    "declare",
+    "declare_within",
+    "forget",
+    "forget_one",
+    "promising",
+    "unknown",
+    "withdraw_paused",
+]

@@ -13,6 +13,12 @@ LOCK = """
 SELECT pg_advisory_xact_lock(hashtextextended(name, 1685)) FROM unnest(CAST(:names AS text[])) AS name"""
 
 
+def lock(connection: Connection, names: Iterable[str]) -> None:
+    """Take locks for the rest of a transaction of the caller's; on SQLite there is only one that writes."""
+    if connection.dialect.name == "postgresql":
+        run(connection, LOCK, names=sorted(names)).close()
+
+
 @contextmanager
 def locked(connection: Connection, names: Iterable[str]) -> Iterator[None]:
     """One transaction in which nobody else holds a lock of these names; sorted, so that no two wait crosswise.
@@ -24,8 +30,7 @@ def locked(connection: Connection, names: Iterable[str]) -> Iterator[None]:
     is_postgresql = connection.dialect.name == "postgresql"
     connection.exec_driver_sql("BEGIN" if is_postgresql else "BEGIN IMMEDIATE")
     try:
-        if is_postgresql:
-            run(connection, LOCK, names=sorted(names)).close()
+        lock(connection, names)
         yield
     except BaseException:
         connection.exec_driver_sql("ROLLBACK")

@@ -10,11 +10,13 @@ from ..state import State
 from . import (  # noqa: F401 - they declare the routes
     alerts,
     audit,
+    batches,
     bulk,
     document,
     failures,
     following,
     jobs,
+    limits,
     metrics,
     queues,
     sending,

@@ -18,6 +18,8 @@ BODIES: dict[str, Any] = {
     "limit_queue": {"concurrency": 5},
     "limit_tenant": {"concurrency": 5},
     "mute_alert": {"minutes": 5},
+    "send_batch": {"jobs": [{"type": "work"}]},
+    "limit_key": {"concurrency": 5},
 }
 
 
@@ -87,11 +89,22 @@ def test_another_tenant_s_things_are_not_there(api: Api) -> None:
         "bulk_id": "",
         "name": "other",
         "alert_id": "1",
+        "batch_id": "",
+        "key": "their-key",
     }
     other = api.as_(tenant="other", scopes=EVERY_SCOPE)
     theirs["fingerprint"] = str(api.site.job(theirs["job_id"]).fingerprint)
     theirs["bulk_id"] = other.post("/bulk", 202, json={"action": "retry", "ids": [theirs["job_id"]]})["id"]
-    unknown = {**theirs, "job_id": "0" * 36, "fingerprint": "0" * 16, "bulk_id": "0" * 36}
+    theirs["batch_id"] = other.post("/batches", 202, json={"jobs": [{"type": "broken"}]})["id"]
+    api.send("their own words", tenant="other", concurrency_key="their-key")
+    unknown = {
+        **theirs,
+        "batch_id": "0" * 36,
+        "key": "nobody-s-key",
+        "job_id": "0" * 36,
+        "fingerprint": "0" * 16,
+        "bulk_id": "0" * 36,
+    }
     before = api.site.job(theirs["job_id"])
 
     for rule, method, view in routes(api):
