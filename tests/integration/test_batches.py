@@ -46,7 +46,7 @@ def test_a_batch_of_a_hundred_with_seven_failures_stays_within_its_cap(deploymen
 
     assert (progress.completed, progress.failed, progress.percent) == (93, 7, 100)
     assert {job.error for job in failures} == {"ValueError: no such address"}
-    assert most_at_once(deployment, of_batch(deployment, batch)) == 10
+    assert 5 <= most_at_once(deployment, of_batch(deployment, batch)) <= 10
     told = deployment.rows("SELECT args FROM understudy_jobs WHERE actor = 'over'")
     assert sorted(str(row.args) for row in told) in (
         ['["complete"]', '["failure"]'],
@@ -67,13 +67,13 @@ def test_two_workers_that_end_the_last_two_jobs_at_once_end_the_batch_once(deplo
 
 @pytest.mark.requirement("invariant-I10", "G3")
 def test_a_killed_worker_s_places_are_taken_by_others(deployment: Deployment) -> None:
-    with deployment.workers(threads=2), deployment.workers(threads=2) as doomed:
-        (victim,) = deployment.worker_pids(doomed).values()
-        ids = deployment.send_many(two_at_a_time, 12, 0.4)
-        query = "SELECT id FROM understudy_jobs WHERE state = 'active' AND worker_id = :w"
-        deployment.wait(lambda: deployment.rows(query, w=victim), "it to hold one")
+    with deployment.workers(threads=2) as doomed:
+        ids = deployment.send_many(two_at_a_time, 12, 1.0)
+        active = "SELECT id FROM understudy_jobs WHERE state = 'active'"
+        deployment.wait(lambda: len(deployment.rows(active)) == 2, "it to hold both places")
         doomed.kill_all()
-        deployment.wait_for_end(ids, LEASE_SECONDS + 40)
+    with deployment.workers(threads=2):
+        deployment.wait_for_end(ids, LEASE_SECONDS + 60)
 
     assert set(deployment.states().values()) == {"completed"}
     deployment.check()
