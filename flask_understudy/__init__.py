@@ -3,8 +3,9 @@
 from .context import Principal, acting_as, current_job
 from .events import Event
 from .extension import Understudy
+from .limit import Limit
 from .steps import step
 
 __version__ = "0.1.0"
 
-__all__ = ["Event", "Principal", "Understudy", "acting_as", "current_job", "step"]
+__all__ = ["Event", "Limit", "Principal", "Understudy", "acting_as", "current_job", "step"]

@@ -43,6 +43,11 @@ class Actor(dramatiq.Actor[P, R]):
         tenant: str | None = None,
         owner: str | None = None,
         transaction: bool | None = None,
+        concurrency_key: str | None = None,
+        debounce: timedelta | int | None = None,
+        debounce_max: timedelta | int | None = None,
+        throttle: timedelta | int | None = None,
+        keep: str | None = None,
         **options: Any,
     ) -> dramatiq.Message[R]:
         """Send the actor as a job.
@@ -60,6 +65,15 @@ class Actor(dramatiq.Actor[P, R]):
             owner: Who asked for it; default likewise.
             transaction: True joins `db.session`'s transaction, False commits at once; default: join when it has
                 uncommitted writes.
+            concurrency_key: Jobs of the tenant with the same key are limited together: by the actor's `limit`, else
+                one at a time; default what the actor's `limit` says.
+            debounce: ms, or a timedelta, for which it waits for a further send with the same `dedup_key`: that one
+                replaces its arguments and the wait begins anew.
+            debounce_max: ms, or a timedelta, after the first send when it runs all the same; default ten times
+                `debounce`.
+            throttle: ms, or a timedelta, within which only one job of the same `dedup_key` starts; the first one runs
+                at once, and what is sent after it is answered with its id.
+            keep: `"last"`: what is sent last within the throttle's time runs at its end; default `"first"`.
             **options: Dramatiq's options, such as `max_retries`, `time_limit`, `on_success`, `pipe_target`.
 
         Returns:
@@ -77,6 +91,11 @@ class Actor(dramatiq.Actor[P, R]):
             "tenant": tenant,
             "owner": owner,
             "transaction": transaction,
+            "concurrency_key": concurrency_key,
+            "debounce": debounce,
+            "debounce_max": debounce_max,
+            "throttle": throttle,
+            "keep": keep,
             "tags": list(tags) if tags is not None and not isinstance(tags, str) else tags,
         }
         options |= {name: value for name, value in named.items() if value is not None}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import dramatiq
@@ -18,15 +18,20 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from . import joining, signals
+from .admission import admit_sent
 from .claims import ClaimedMessage, finishing
+from .closing import close_soon
 from .consumer import Capacity, LedgerConsumer
 from .context import Principal, acting, running_job
-from .errors import BrokerUnavailable, InvalidJob, NotInitialised, TransportError
+from .errors import BrokerUnavailable, InvalidJob, JobConflict, NotInitialised, TransportError
 from .interrupts import interruptible
-from .ledger import Job, transitions
+from .ledger import Job, batches, transitions
+from .ledger.batches import NewBatch
+from .ledger.limit import Numbers
 from .ledger.schedule import ALLOW, GRACE_SECONDS, LATEST
 from .ledger.statements import run
 from .ledger.transitions import Due, NewJob
+from .limit import BATCH
 from .redaction import redacted_arguments
 from .results import LedgerResults
 from .signals import JobNotice
@@ -190,6 +195,7 @@ class LedgerBroker(Broker):
         *,
         delay: int | None = None,
         beside: Beside | None = None,
+        batch: NewBatch | None = None,
         transaction: bool | None = None,
     ) -> list[dramatiq.Message[Any]]:
         """Accept many messages in one statement and one announcement; all of them or none.
@@ -198,9 +204,10 @@ class LedgerBroker(Broker):
             messages: The messages.
             delay: ms until they may run.
             beside: Writes what belongs to them, in the same transaction.
+            batch: What they are the jobs of; stored with them.
             transaction: Whether to join the caller's transaction, where no message says it.
         """
-        if not messages and beside is None:
+        if not messages and beside is None and batch is None:
             return []
         state = self.state
         for message in messages:
@@ -209,6 +216,8 @@ class LedgerBroker(Broker):
         jobs = [self._job_of(message, delay) for message in messages]
         for message in messages:
             check_names(message)
+        if batch is not None:
+            batch = self._enlisted(jobs, batch)
         if not state.transport.is_up and any(job.fallback == "fail" for job in jobs):
             raise BrokerUnavailable(
                 "The broker is down and the actor's fallback is 'fail'. Nothing was stored; try again later."
@@ -216,7 +225,7 @@ class LedgerBroker(Broker):
         joins = self._joins(state, {transaction, *(message.options.get("transaction") for message in messages)})
         store = self._store_joined if joins else self._store_alone
         try:
-            accepted, twins = store(state, jobs, beside)
+            accepted, twins = store(state, jobs, beside, batch)
         except SQLAlchemyError as problem:
             raise explained(problem) from problem
         for message in messages:
@@ -261,6 +270,27 @@ class LedgerBroker(Broker):
         actor = self._actor_of(message)
         return new_job(message, delay, actor, self.state.config, self.principal(), running_job())
 
+    def _enlisted(self, jobs: list[NewJob], batch: NewBatch) -> NewBatch:
+        """Make jobs part of a batch, let them share its limit where it has one, and return it with its owner."""
+        tenant, owner = whose(self.principal(), running_job())
+        if jobs and not batch.is_known:
+            tenant, owner = jobs[0].tenant, jobs[0].owner
+        if not batch.is_known:
+            batch = replace(batch, tenant=tenant, owner=owner)
+        for job in jobs:
+            if job.tenant != batch.tenant:
+                raise InvalidJob(f"A batch is one tenant's: {batch.tenant!r} and {job.tenant!r} cannot share one.")
+            job.batch_id = batch.id
+            if batch.concurrency is None:
+                continue
+            if job.limit_key is not None:
+                raise InvalidJob(
+                    f"{job.actor} has a limit of its own, and this batch has one as well: a job has one key. "
+                    "Leave out the batch's concurrency, or send the job outside of it."
+                )
+            job.limit_key, job.numbers = f"{BATCH}{batch.id}", Numbers(batch.concurrency)
+        return batch
+
     def principal(self) -> Principal | None:
         """Return in whose name this code sends, when no job runs; None = in nobody's."""
         if (named := acting()) is not None:
@@ -283,41 +313,56 @@ class LedgerBroker(Broker):
             return False
         return wishes.pop() if wishes else joining.has_uncommitted_writes(state.db.session())
 
-    def _store_joined(self, state: State, jobs: list[NewJob], beside: Beside | None) -> Stored:
+    def _store_joined(self, state: State, jobs: list[NewJob], beside: Beside | None, batch: NewBatch | None) -> Stored:
         session = state.db.session()
         connection = session.connection(bind_arguments={"mapper": Job})
         with connection.begin_nested() if beside is not None else nullcontext():
             woken = beside(connection) if beside is not None else []
-            accepted, twins = accept(connection, jobs)
+            accepted, twins = _accept_all(connection, jobs, batch)
         born = [job for job, _ in accepted]
-        joining.after_commit(session, born, lambda: self._committed(state, accepted, woken))
+        joining.after_commit(session, born, lambda: self._committed(state, accepted, woken, batch))
         return accepted, twins
 
-    def _store_alone(self, state: State, jobs: list[NewJob], beside: Beside | None) -> Stored:
+    def _store_alone(self, state: State, jobs: list[NewJob], beside: Beside | None, batch: NewBatch | None) -> Stored:
         woken: list[Due] = []
-        if beside is not None or any(job.dedup_key is not None for job in jobs):
+        is_more = beside is not None or batch is not None
+        if is_more or any(job.dedup_key is not None or job.thinning is not None for job in jobs):
             with state.database.engine.begin() as connection:
                 woken = beside(connection) if beside is not None else []
-                stored = accept(connection, jobs)
+                stored = _accept_all(connection, jobs, batch)
         else:
             with state.database.engine.connect() as connection:  # one statement needs no BEGIN and COMMIT around it
                 stored = accept(connection.execution_options(isolation_level="AUTOCOMMIT"), jobs)
-        self._committed(state, stored[0], woken)
+        self._committed(state, stored[0], woken, batch)
         return stored
 
-    def _committed(self, state: State, accepted: list[tuple[NewJob, int]], woken: Sequence[Due] = ()) -> None:
+    def _committed(
+        self,
+        state: State,
+        accepted: list[tuple[NewJob, int]],
+        woken: Sequence[Due] = (),
+        batch: NewBatch | None = None,
+    ) -> None:
         """The jobs exist: say so, and let somebody run them."""
         self.tell_added(state, [job for job, _ in accepted])
-        waiting = [(job, due) for job, due in accepted if job.state == "waiting"]
-        if not waiting and not woken:
-            return
+        waiting = [(job, due) for job, due in accepted if job.state == "waiting" and job.limit_key is None]
+        keyed = [job for job, _ in accepted if job.limit_key is not None]
+        urgent: list[NewJob] = []
         try:
-            state.transport.announce([*woken, *(Due(job.id, job.queue, job.priority, due) for job, due in waiting)])
+            if waiting or woken:
+                free = (Due(job.id, job.queue, job.priority, due) for job, due in waiting)
+                state.transport.announce([*woken, *free])
         except TransportError as problem:
             logger.debug("Not announced: %s", problem)
             urgent = [job for job, _ in waiting if job.fallback == "sync"]
-            if urgent and running_job() is None:
-                state.stand_in.run(urgent)
+        if keyed:
+            admitted = {due.id for due in admit_sent(state, keyed)}
+            if not state.transport.is_up:
+                urgent += [job for job in keyed if job.fallback == "sync" and job.id in admitted]
+        if batch is not None and not accepted:
+            close_soon(state, {batch.id})
+        if urgent and running_job() is None:
+            state.stand_in.run(urgent)
 
     def tell_added(self, state: State, jobs: Iterable[NewJob]) -> None:
         """Send `job_added` for jobs that exist from now on."""
@@ -404,6 +449,18 @@ class LedgerBroker(Broker):
             self.state.database.close()
 
 
+def _accept_all(connection: Connection, jobs: list[NewJob], batch: NewBatch | None) -> Stored:
+    """Store jobs in a transaction, and with them the batch that they are."""
+    if batch is not None and batch.is_known:
+        held = batches.hold(connection, batch.id)
+        if held is None or not held.is_open or held.is_cancelled:
+            raise JobConflict(f"Nothing can be added to batch {batch.id}: it has ended or was cancelled.")
+    stored = accept(connection, jobs)
+    if batch is not None:
+        batches.store(connection, batch, len(stored[0]))
+    return stored
+
+
 def accept(connection: Connection, jobs: list[NewJob]) -> Stored:
     """Store jobs in a transaction.
 
@@ -421,6 +478,8 @@ def accept(connection: Connection, jobs: list[NewJob]) -> Stored:
         accepted += [(job, due[job.id]) for job in missing if job.id in due]
         again = []
         for job in missing:
+            if job.twin is not None:
+                twins[job.id] = job.twin
             if job.id in due or job.dedup_key is None:
                 continue
             twin = run(connection, TWIN, tenant=job.tenant, key=job.dedup_key).first()

@@ -149,6 +149,7 @@ class ClaimedMessage(MessageProxy):
             tenant=claimed.tenant,
             owner=claimed.owner,
             correlation_id=claimed.correlation_id,
+            batch_id=claimed.batch_id or claimed.options.get("batch"),
             write_log=self._log,
             write_progress=self._progress,
             open_transaction=self._transaction,
@@ -341,6 +342,7 @@ class ClaimedMessage(MessageProxy):
         finish = Finish(claimed.id, claimed.fence, encoded, self.ending, self.follow_ups)
         if self.is_suspended and self._job is not None and self._job.steps is not None:
             finish.step = self._job.steps.step
+        finish.key, finish.batch = claimed.key, claimed.batch_id
         finish.told = lambda state: self._told(state, finish.follow_ups)
         return finish
 

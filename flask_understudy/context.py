@@ -81,6 +81,7 @@ class RunningJob:
         tenant: Whose job it is.
         owner: Who asked for it.
         correlation_id: Shared by all jobs that one request led to.
+        batch_id: The batch that it is part of, or whose end it follows; None = none.
         step: The name of the step that runs, or None.
     """
 
@@ -96,6 +97,7 @@ class RunningJob:
     write_log: Callable[[str], None] = field(repr=False)
     write_progress: Callable[[int, str | None], None] = field(repr=False)
     open_transaction: Callable[[], AbstractContextManager[Session]] = field(repr=False)
+    batch_id: str | None = None
     stop_asked: bool = field(default=False, repr=False)
     claim: ClaimedMessage | None = field(default=None, repr=False)
     steps: RunningSteps | None = field(default=None, repr=False)

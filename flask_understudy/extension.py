@@ -26,10 +26,12 @@ from .joining import watch
 from .ledger import Database, Job, metadata, queries
 from .ledger.schedule import ALLOW, GRACE_SECONDS, LATEST
 from .middleware import stack
+from .operations import batches as batch_operations
 from .operations import external
 from .operations import health as health_operation
 from .operations import jobs as job_operations
 from .operations import queues as queue_operations
+from .operations.batches import Batch
 from .operations.drafts import check_name, check_policies, seconds_of
 from .operations.transaction import joined_session
 from .schedules import Schedules
@@ -124,7 +126,7 @@ class Understudy(EventVerbs):
             queue_name: The queue its jobs wait in.
             actor_name: The stable name in the ledger, `domain:verb`; default the function's.
             **options: Dramatiq's actor options, and `priority`, `attempts`, `backoff_factor`, `jitter`, `fallback`
-                (`sync`, `hold` or `fail`), `sensitive`, `description`, `api`, `workflow`.
+                (`sync`, `hold` or `fail`), `sensitive`, `description`, `api`, `workflow`, `limit` (a `Limit`).
 
         Raises:
             ConfigError: An option is unknown or its value invalid, or the queue's name is none.
@@ -238,6 +240,44 @@ class Understudy(EventVerbs):
             delay: ms until they may run.
         """
         return self.broker.enqueue_many(list(messages), delay=delay)
+
+    def batch(
+        self,
+        messages: Iterable[dramatiq.Message[Any]],
+        *,
+        name: str = "",
+        concurrency: int | None = None,
+        on_complete: dramatiq.Message[Any] | None = None,
+        on_success: dramatiq.Message[Any] | None = None,
+        on_failure: dramatiq.Message[Any] | None = None,
+    ) -> Batch:
+        """Send many messages as one batch: all or none, in the caller's transaction as `send` would.
+
+        Args:
+            messages: From `actor.message(…)` or `actor.message_with_options(…)`; all of one tenant.
+            name: For people.
+            concurrency: How many of its jobs run at a time in all processes; None = any number (A11).
+            on_complete: Sent when all its jobs have ended, however.
+            on_success: Sent then if every one of them completed.
+            on_failure: Sent then if any failed or was cancelled (A12).
+
+        An actor with a parameter `batch_id` gets the batch's id in these three.
+
+        Raises:
+            InvalidJob: A value is out of range, or a job cannot be accepted; nothing was stored.
+        """
+        callbacks = {"on_complete": on_complete, "on_success": on_success, "on_failure": on_failure}
+        id = batch_operations.create(self.state, messages, name=name, concurrency=concurrency, callbacks=callbacks)
+        return Batch(self.state, id)
+
+    def find_batch(self, batch_id: str) -> Batch:
+        """Return a batch that was sent before.
+
+        Raises:
+            JobNotFound: There is no such batch.
+        """
+        batch_operations.find(self.state, batch_id)
+        return Batch(self.state, batch_id)
 
     # -- asking and acting -----------------------------------------------------------------------------------------
 

@@ -116,7 +116,9 @@ class Isolated:
             if now == "waiting":
                 self.worker.announce([due])
 
-        self.worker.writer.put(Finish(claimed.id, claimed.fence, ending=ending, told=told))
+        self.worker.writer.put(
+            Finish(claimed.id, claimed.fence, ending=ending, told=told, key=claimed.key, batch=claimed.batch_id)
+        )
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from flask import Flask, Request
 from .config import Config
 from .context import Principal
 from .ledger import Database
+from .ledger.limit import Numbers
 from .transports import Transport
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class State:
         stand_in: Runs jobs of the `sync` fallback while the broker is down.
         embedded: The worker inside this web process, when one is wanted.
         worker: The worker of this process, when it is one.
+        declared: What this process has said that keys allow; see `admission`.
         authorizer: Says who makes a request; None = closed.
     """
 
@@ -48,4 +50,5 @@ class State:
     stand_in: StandIn = field(init=False)
     embedded: EmbeddedWorker = field(init=False)
     worker: WorkerProcess | None = None
+    declared: dict[tuple[str, str], Numbers] = field(default_factory=dict)
     authorizer: Callable[[Request], Principal | None] | None = None

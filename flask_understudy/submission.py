@@ -13,8 +13,11 @@ from .config import Config
 from .context import Principal, RunningJob, acting
 from .encoding import encode
 from .errors import ConfigError, InvalidJob, PayloadTooLarge
+from .ledger.limit import Numbers
 from .ledger.statements import moment
 from .ledger.transitions import NewJob
+from .ledger.windows import Thinning
+from .limit import Limit, given_key, rate_of
 from .policy import LIBRARY_PRIORITY, LIBRARY_RETRIES, QueuePolicy, agreed_retries
 
 logger = logging.getLogger("flask_understudy")
@@ -33,12 +36,22 @@ COLUMNS = frozenset(
         "transaction",
         "replay_of",
         "event_id",
+        "concurrency_key",
+        "debounce",
+        "debounce_max",
+        "throttle",
+        "keep",
     }
 )
 
 MAX_DELAY = timedelta(days=3660)
+MAX_WINDOW_MS = 31 * 86_400_000
+#: How long after its first send a debounced job runs at the latest, in lengths of the debounce.
+DEBOUNCE_MAX_FACTOR = 10
 PAST_ALLOWANCE = timedelta(minutes=1)
 _NO_POLICY = QueuePolicy()
+#: What a key allows that a sender named for an actor without a limit.
+ONE = Numbers(1, overrides=False)
 
 
 def new_job(
@@ -72,6 +85,12 @@ def new_job(
     args, kwargs = encode_payload(message.actor_name, message.args, message.kwargs, config)
     tenant, owner = whose(principal, parent)
     kept = {k: v for k, v in options.items() if k not in COLUMNS and k != "eta"}
+    dedup_key = word(options["dedup_key"], "dedup_key", 255) if options.get("dedup_key") is not None else None
+    thinning = thinning_of(options, actor.actor_name, dedup_key, delays=bool(delay_ms) or run_at is not None)
+    if thinning is not None:
+        dedup_key = None
+        delay_ms = thinning.ms if thinning.most_ms is not None else 0
+    limit_key, numbers = limit_of(actor, message, options)
     return NewJob(
         id=word(message.message_id, "message_id", 64),
         tenant=word(
@@ -93,7 +112,7 @@ def new_job(
         options=encode(kept, f"An option of {message.actor_name}") if kept else "{}",
         fallback=actor.options.get("fallback") or config.fallback,
         tags=_tags(options.get("tags")),
-        dedup_key=word(options["dedup_key"], "dedup_key", 255) if options.get("dedup_key") is not None else None,
+        dedup_key=dedup_key,
         correlation_id=word(
             options.get("correlation_id") or (parent.correlation_id if parent else message.message_id),
             "correlation_id",
@@ -107,7 +126,11 @@ def new_job(
         sensitive=bool(actor.options.get("sensitive")),
         replay_of=options.get("replay_of"),
         event_id=options.get("event_id"),
+        limit_key=limit_key,
+        debounce_key=thinning.key if thinning is not None and thinning.most_ms is not None else None,
         takes_turns=config.fair,
+        numbers=numbers,
+        thinning=thinning,
     )
 
 
@@ -118,6 +141,68 @@ def whose(principal: Principal | None, parent: RunningJob | None) -> tuple[str, 
     if parent is not None:
         return parent.tenant, parent.owner
     return (principal.tenant, principal.subject) if principal is not None else ("", "")
+
+
+def limit_of(
+    actor: dramatiq.Actor[Any, Any], message: dramatiq.Message[Any], options: Mapping[str, Any]
+) -> tuple[str | None, Numbers | None]:
+    """Return the key that a message's job shares with those that are limited together, and what it allows.
+
+    Raises:
+        InvalidJob: There is no such key.
+    """
+    declared: Limit | None = actor.options.get("limit")
+    named = options.get("concurrency_key")
+    if declared is None and named is None:
+        return None, None
+    if named is not None:
+        key: str | None = given_key(named)
+    else:
+        assert declared is not None
+        key = declared.key_of(actor.actor_name, message.args, message.kwargs)
+    if key is None:
+        return None, None
+    return key, ONE if declared is None else Numbers(declared.concurrency, *rate_of(declared.rate))
+
+
+def thinning_of(options: Mapping[str, Any], actor: str, key: str | None, *, delays: bool) -> Thinning | None:
+    """Return how a job makes way for others of its dedup key, or None when it does not.
+
+    Raises:
+        InvalidJob: What was asked for does not go together, or is out of range.
+    """
+    debounce, throttle = options.get("debounce"), options.get("throttle")
+    most, keep = options.get("debounce_max"), options.get("keep")
+    if debounce is None and most is not None:
+        raise InvalidJob(f"{actor}: debounce_max is {most!r} and there is no debounce that it could bound.")
+    if throttle is None and keep is not None:
+        raise InvalidJob(f"{actor}: keep is {keep!r} and there is no throttle that it could be about.")
+    if debounce is None and throttle is None:
+        return None
+    if debounce is not None and throttle is not None:
+        raise InvalidJob(f"{actor}: give debounce or throttle, not both.")
+    name = "debounce" if throttle is None else "throttle"
+    if key is None:
+        raise InvalidJob(f"{actor}: {name} needs a dedup_key, which tells what the sends have in common.")
+    if delays:
+        raise InvalidJob(f"{actor}: give {name}, or delay or run_at, not both: it decides when the job runs.")
+    if keep not in (None, "first", "last"):
+        raise InvalidJob(f"{actor}: keep is {keep!r}; it takes 'first' (default) or 'last'.")
+    ms = _span(name, debounce if throttle is None else throttle)
+    if throttle is not None:
+        return Thinning(f"{actor}:{key}", ms, keeps_last=keep == "last")
+    most_ms = ms * DEBOUNCE_MAX_FACTOR if most is None else _span("debounce_max", most)
+    if most_ms < ms:
+        raise InvalidJob(f"{actor}: debounce_max is {most_ms} and debounce {ms}; it takes as many ms or more.")
+    return Thinning(f"{actor}:{key}", ms, most_ms=most_ms)
+
+
+def _span(name: str, value: Any) -> int:
+    if isinstance(value, timedelta):
+        value = value.total_seconds() * 1000
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= MAX_WINDOW_MS:
+        raise InvalidJob(f"{name} is {value!r}; it takes milliseconds from 1 to {MAX_WINDOW_MS} (31 days).")
+    return int(value)
 
 
 def max_attempts(

@@ -33,6 +33,7 @@ TRAVELLING = frozenset(
         "group_completion_callbacks",
         "event_version",
         "event_undecided",
+        "batch",
     }
 )
 _QUEUE = re.compile(r"[a-zA-Z_][a-zA-Z0-9._-]*")

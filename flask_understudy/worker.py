@@ -22,7 +22,9 @@ from flask import Flask
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
+from .admission import admit_ended, admit_sent
 from .claims import ClaimedMessage
+from .closing import close_soon
 from .config import Config
 from .errors import LeaseLost, TransportError
 from .heartbeat import Heartbeat
@@ -30,7 +32,7 @@ from .interrupts import Interrupts
 from .ledger import Job, transitions
 from .ledger.limits import Knowledge
 from .ledger.statements import run
-from .ledger.transitions import Claimed, Due, Ending, Stray
+from .ledger.transitions import Claimed, Due, Ending, NewJob, Stray
 from .ledger.writer import Finish, Writer
 
 if TYPE_CHECKING:
@@ -66,7 +68,7 @@ class WorkerProcess:
         self.broker: LedgerBroker = state.broker
         self.bind_arguments = {"mapper": Job}
         self.interrupts = Interrupts()
-        self.writer = Writer(state.database, self.id, self.announce)
+        self.writer = Writer(state.database, self.id, self.announce, self.settle)
         self.heartbeat = Heartbeat(state.database, self, state.config.lease_seconds)
         self.stopping = threading.Event()
         self.drained = threading.Event()
@@ -104,6 +106,15 @@ class WorkerProcess:
             self.state.transport.announce(jobs)
         except TransportError as problem:
             self.logger.debug("Not announced: %s", problem)
+
+    def settle(self, finishes: list[Finish], born: list[NewJob]) -> None:
+        """Let others start in place of jobs that were finished, and end the batches that were ended with them."""
+        if keys := {finish.key for finish in finishes if finish.key is not None}:
+            admit_ended(self.state, keys)
+        if born:
+            admit_sent(self.state, born)
+        if ids := {finish.batch for finish in finishes if finish.batch is not None}:
+            close_soon(self.state, ids)
 
     def hold(self, claimed: Claimed, released: Callable[[float], None] | None) -> ClaimedMessage:
         """Return the message of a job this process just claimed."""
@@ -173,8 +184,9 @@ class WorkerProcess:
         for message in messages:
             self._held.pop(message.claimed.id, None)
             message.release()
-            ending = Ending(message.claimed.id, message.claimed.fence, "waiting", "handed_back", charged=0)
-            self.writer.put(Finish(message.claimed.id, message.claimed.fence, ending=ending))
+            claimed = message.claimed
+            ending = Ending(claimed.id, claimed.fence, "waiting", "handed_back", charged=0)
+            self.writer.put(Finish(claimed.id, claimed.fence, ending=ending, key=claimed.key))
         self.announce([Due(m.claimed.id, m.claimed.queue, m.claimed.priority, m.claimed.turn_ms) for m in messages])
 
     def stop_soon(self, leave: Callable[[], None]) -> None:

@@ -3,9 +3,11 @@
 from flask import Flask
 
 from . import (  # noqa: F401 - they declare commands
+    batches,
     doctor,
     events,
     following,
+    limits,
     looking,
     new,
     queues,

@@ -114,6 +114,20 @@ WHERE q.concurrency IS NOT NULL GROUP BY q.name, q.concurrency HAVING count(*) >
     ),
     Invariant(
         "I10",
+        """
+SELECT l.tenant, l.key, l.concurrency, count(*) FROM understudy_limits AS l
+JOIN understudy_jobs AS j ON j.tenant = l.tenant AND j.limit_key = l.key AND j.state = 'active'
+    AND j.started_at > l.changed_at
+WHERE l.concurrency IS NOT NULL GROUP BY l.tenant, l.key, l.concurrency HAVING count(*) > l.concurrency""",
+        "of tenant {0!r} the key {1!r} may run {2} jobs at a time and runs {3}",
+    ),
+    Invariant(
+        "I10",
+        "SELECT id FROM understudy_jobs WHERE state = 'active' AND gate IS NOT NULL",
+        "job {0} is active and was never let through its gate",
+    ),
+    Invariant(
+        "I10",
         "SELECT id, fence, attempt FROM understudy_jobs WHERE state = 'active' AND (fence < 1 OR attempt < 1)",
         "job {0} is active with fence {1} and attempt {2}, which no claim makes",
     ),

@@ -18,6 +18,7 @@ from ..state import State
 from ..worker import WorkerProcess
 from .alerts import Alerts
 from .announce import announce
+from .batches import close_batches, mend_gates
 from .bulks import bulks
 from .declared import declare
 from .lease import ClockLease
@@ -63,6 +64,8 @@ class Clock:
             (self.prune, PRUNE_SECONDS),
             (self.bulks, seconds),
             (self.waits, seconds),
+            (self.batches, seconds),
+            (self.gates, ALERT_SECONDS),
             (self.alert, ALERT_SECONDS),
         ]
         if self.state.config.scheduler_enabled:
@@ -143,6 +146,14 @@ class Clock:
     def waits(self) -> None:
         """Wake jobs that missed their events: see `clock.waits`."""
         waits(self.state)
+
+    def batches(self) -> None:
+        """End batches: see `clock.batches`."""
+        close_batches(self.state)
+
+    def gates(self) -> None:
+        """Mend what a sender's death left undeclared: see `clock.batches`."""
+        mend_gates(self.state)
 
     def _turn(self, turn: Callable[[], object]) -> None:
         try:

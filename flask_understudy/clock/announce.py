@@ -6,6 +6,7 @@ import json
 import logging
 
 from .. import signals
+from ..admission import admit, withdraw_paused
 from ..errors import TransportError
 from ..ledger import limits, transitions
 from ..ledger.statements import run
@@ -19,13 +20,13 @@ BATCH = 1000
 
 WAITING = """
 SELECT r.name, (SELECT count(*) FROM (SELECT 1 FROM understudy_jobs AS j
-    WHERE j.queue = r.name AND j.state = 'waiting' AND NOT j.parked LIMIT :runway) AS first)
+    WHERE j.queue = r.name AND j.state = 'waiting' AND NOT j.parked AND j.gate IS NULL LIMIT :runway) AS first)
 FROM <rows:name text>
 WHERE NOT EXISTS (SELECT 1 FROM understudy_queues AS q WHERE q.name = r.name AND q.paused_at IS NOT NULL)"""
 
 FIRST = """
 SELECT id, queue, priority, <ms:coalesce(turn_at, run_at)> FROM understudy_jobs
-WHERE queue = :queue AND state = 'waiting' AND NOT parked ORDER BY <in order> LIMIT :n"""
+WHERE queue = :queue AND state = 'waiting' AND NOT parked AND gate IS NULL ORDER BY <in order> LIMIT :n"""
 
 
 def announce(state: State) -> None:
@@ -37,6 +38,8 @@ def announce(state: State) -> None:
     expire(state)
     promote(state)
     unpark(state)
+    withdraw_paused(state)
+    admit(state)
     if state.transport.name != "database" and state.transport.is_up:
         refill(state)
 
@@ -50,7 +53,7 @@ def promote(state: State) -> int:
         total += len(due)
         if due:
             try:
-                state.transport.announce(due)
+                state.transport.announce([job for job in due if not job.is_gated])
             except TransportError as problem:
                 logger.debug("Not announced: %s", problem)
         if len(due) < BATCH:

@@ -5,18 +5,21 @@ from .approval import Approval
 from .attempt import Attempt, JobEvent
 from .audit import AuditLine
 from .base import Base, metadata
+from .batch import Batch
 from .bulk import Bulk
 from .database import Database
 from .event import PublishedEvent
 from .failure import FailureVerdict
 from .idempotency import IdempotencyKey
 from .job import ACTIVE, CANCELLED, COMPLETED, DELAYED, FAILED, LIVE, STATES, TERMINAL, WAITING, Job
+from .limit import KeyLimit, Pass
 from .queue import Queue
 from .schedule import Schedule, ScheduleFire
 from .step import Step
 from .tally import Count, Rate, Tally
 from .tenant import Tenant
 from .wait import Wait
+from .window import Window
 from .worker import Lease, Worker
 
 __all__ = [
@@ -34,6 +37,7 @@ __all__ = [
     "Attempt",
     "AuditLine",
     "Base",
+    "Batch",
     "Bulk",
     "Count",
     "Database",
@@ -41,7 +45,9 @@ __all__ = [
     "IdempotencyKey",
     "Job",
     "JobEvent",
+    "KeyLimit",
     "Lease",
+    "Pass",
     "PublishedEvent",
     "Queue",
     "Rate",
@@ -51,6 +57,7 @@ __all__ = [
     "Tally",
     "Tenant",
     "Wait",
+    "Window",
     "Worker",
     "metadata",
 ]

@@ -71,6 +71,10 @@ class Job(Base):
         fingerprint: Shared by the jobs that failed alike; of the latest error.
         replay_of: The job that this one repeats.
         event_id: The published event that this job hears, or None.
+        limit_key: What it shares with the jobs that are limited together; see `ledger.gates`.
+        gate: That key while the job is held back before it; None once it may be claimed.
+        batch_id: The batch that it is part of.
+        debounce_key: While it is delayed, a send with the same key changes this job instead; see `ledger.windows`.
     """
 
     __tablename__ = "understudy_jobs"
@@ -113,6 +117,10 @@ class Job(Base):
     fingerprint: Mapped[str | None] = mapped_column(Text)
     replay_of: Mapped[str | None] = mapped_column(Text)
     event_id: Mapped[str | None] = mapped_column(Text)
+    limit_key: Mapped[str | None] = mapped_column(Text)
+    gate: Mapped[str | None] = mapped_column(Text)
+    batch_id: Mapped[str | None] = mapped_column(Text)
+    debounce_key: Mapped[str | None] = mapped_column(Text)
 
     __table_args__ = (
         Index(
@@ -120,7 +128,7 @@ class Job(Base):
             "queue",
             "priority",
             text("coalesce(turn_at, run_at)"),
-            **_where("state = 'waiting' AND NOT parked"),
+            **_where("state = 'waiting' AND NOT parked AND gate IS NULL"),
         ),
         Index(
             "ix_understudy_jobs_parked",
@@ -138,6 +146,21 @@ class Job(Base):
             "turn_at",
             **_where("state = 'waiting' AND tenant <> ''"),
         ),
+        Index(
+            "ix_understudy_jobs_gated",
+            "tenant",
+            "gate",
+            "priority",
+            text("coalesce(turn_at, run_at)"),
+            **_where("state = 'waiting' AND gate IS NOT NULL"),
+        ),
+        Index(
+            "ix_understudy_jobs_admitted",
+            "tenant",
+            "limit_key",
+            **_where("limit_key IS NOT NULL AND gate IS NULL AND state IN ('waiting', 'active')"),
+        ),
+        Index("ix_understudy_jobs_batch", "batch_id", "state", **_where("batch_id IS NOT NULL")),
         Index("ix_understudy_jobs_due", "run_at", **_where("state = 'delayed'")),
         Index("ix_understudy_jobs_held", "worker_id", **_where("state = 'active'")),
         Index("ix_understudy_jobs_ended", "finished_at", **_where("finished_at IS NOT NULL")),
@@ -166,6 +189,13 @@ class Job(Base):
             unique=True,
             postgresql_where=_LIVE_WITH_KEY,
             sqlite_where=_LIVE_WITH_KEY,
+        ),
+        Index(
+            "uq_understudy_jobs_debounce",
+            "tenant",
+            "debounce_key",
+            unique=True,
+            **_where("debounce_key IS NOT NULL AND state = 'delayed'"),
         ),
     )
 

@@ -14,13 +14,13 @@ told of them again and again.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
 from . import transitions
+from .locking import locked
 from .statements import run
 from .transitions import Claimed
 from .turns import TURN
@@ -38,7 +38,7 @@ _CANDIDATE = f"""id, queue, tenant, priority, <ms:{TURN}>, parked, <sequence>,
     queue IN (SELECT name FROM understudy_queues WHERE concurrency IS NOT NULL)
 FROM understudy_jobs WHERE"""  # noqa: S608 - constants of this module
 
-_FRESH = "(expires_at IS NULL OR expires_at > <now>) AND (crashes = 0 OR :suspects)"
+_FRESH = "gate IS NULL AND (expires_at IS NULL OR expires_at > <now>) AND (crashes = 0 OR :suspects)"
 
 FIRST = f"""
 SELECT {_CANDIDATE} queue = :queue AND state = 'waiting' AND NOT parked AND {_FRESH}
@@ -63,9 +63,6 @@ WITH RECURSIVE names(name) AS (
 SELECT n.name, t.name IS NULL, t.paused_at IS NOT NULL FROM names AS n LEFT JOIN understudy_tenants AS t
     ON t.name = n.name AND (t.paused_at IS NOT NULL OR t.concurrency IS NOT NULL)
 WHERE n.name IS NOT NULL"""
-
-LOCK = """
-SELECT pg_advisory_xact_lock(hashtextextended(name, 1685)) FROM unnest(CAST(:names AS text[])) AS name"""
 
 ANY_PARKED = "SELECT EXISTS (SELECT 1 FROM understudy_jobs WHERE state = 'waiting' AND parked)"
 
@@ -226,7 +223,8 @@ class _Picking:
             claimed = transitions.claim(self.connection, self.worker, ids, suspects=self.suspects)
             self.again = len(claimed) < len(ids)  # others were faster
             return claimed, 0
-        with self._locked(tenants, queues):
+        names = [f"tenant {name}" for name in tenants] + [f"queue {name}" for name in queues]
+        with locked(self.connection, names):
             room = dict(run(self.connection, TENANT_ROOM, names=sorted(tenants)).all())
             queue_room = dict(run(self.connection, QUEUE_ROOM, names=sorted(queues)).all())
             for tenant in parked:
@@ -278,22 +276,6 @@ class _Picking:
                 if c.queue in queue_room:
                     queue_room[c.queue] -= 1
         return chosen, full, closed
-
-    @contextmanager
-    def _locked(self, tenants: set[str], queues: set[str]) -> Iterator[None]:
-        """One transaction in which nobody else claims under these limits; sorted, so that no two wait crosswise."""
-        connection = self.connection
-        is_postgresql = connection.dialect.name == "postgresql"
-        connection.exec_driver_sql("BEGIN" if is_postgresql else "BEGIN IMMEDIATE")
-        try:
-            if is_postgresql:
-                names = sorted([f"tenant {name}" for name in tenants] + [f"queue {name}" for name in queues])
-                run(connection, LOCK, names=names).close()
-            yield
-        except BaseException:
-            connection.exec_driver_sql("ROLLBACK")
-            raise
-        connection.exec_driver_sql("COMMIT")
 
 
 __all__ = ["Candidate", "Knowledge", "Look", "any_parked", "claim", "claim_next", "exist", "unpark"]

@@ -11,17 +11,17 @@ _ROW = (
     "id text, tenant text, owner text, queue text, actor text, state text, priority integer, args text, kwargs text, "
     "options text, fallback text, tags text, dedup_key text, correlation_id text, parent_id text, run_at text, "
     "delay_ms bigint, expires_at text, max_attempts integer, sensitive boolean, replay_of text, "
-    "event_id text"
+    "event_id text, limit_key text, batch_id text, debounce_key text"
 )
 
 _COLUMNS = """id, tenant, owner, queue, actor, state, priority, args, kwargs, options, fallback, tags,
     dedup_key, correlation_id, parent_id, run_at, expires_at, created_at, max_attempts, sensitive, replay_of,
-    event_id"""
+    event_id, limit_key, gate, batch_id, debounce_key"""
 
 _VALUES = """r.id, r.tenant, r.owner, r.queue, r.actor, r.state, r.priority, <json:r.args>, <json:r.kwargs>,
     <json:r.options>, r.fallback, <json:r.tags>, r.dedup_key, r.correlation_id, r.parent_id,
     coalesce(<time:r.run_at>, <after:r.delay_ms>), <time:r.expires_at>, <now>, r.max_attempts, r.sensitive,
-    r.replay_of, r.event_id"""
+    r.replay_of, r.event_id, r.limit_key, r.limit_key, r.batch_id, r.debounce_key"""
 
 INSERT = f"""
 INSERT INTO understudy_jobs ({_COLUMNS})
@@ -29,6 +29,20 @@ SELECT {_VALUES}
 FROM <rows:{_ROW}> WHERE true
 ON CONFLICT DO NOTHING
 RETURNING id, <ms:{TURN}>"""  # noqa: S608 - constants of this module
+
+#: A job of a debounce, or the last one of a throttle: where one is delayed already, that one takes over its arguments.
+#: `:pushes` moves its time as well, `:most_ms` after it was first sent at the latest.
+INSERT_OR_RENEW = f"""
+INSERT INTO understudy_jobs ({_COLUMNS})
+SELECT {_VALUES}
+FROM <rows:{_ROW}> WHERE true
+ON CONFLICT (tenant, debounce_key) WHERE debounce_key IS NOT NULL AND state = 'delayed' DO UPDATE SET
+    args = excluded.args, kwargs = excluded.kwargs,
+    run_at = CASE WHEN NOT :pushes THEN understudy_jobs.run_at
+        WHEN excluded.run_at > <later:understudy_jobs.created_at by :most_ms>
+            THEN <later:understudy_jobs.created_at by :most_ms>
+        ELSE excluded.run_at END
+RETURNING id, <ms:{TURN}>"""  # noqa: S608
 
 #: Likewise; a row with an `nth` is the n-th of its queue, tenant and priority that takes a turn.
 INSERT_IN_TURN = f"""
@@ -47,9 +61,9 @@ _CLAIMED = f"""attempt = attempt + 1, fence = fence + 1, state = 'active', worke
 FROM due WHERE id = due_id
 RETURNING id, queue, actor, <text:args>, <text:kwargs>, <text:options>, <ms:created_at>, tenant, owner, priority,
     correlation_id, attempt, max_attempts, fence, crashes, hand_backs, sensitive, <ms:run_at>, <ms:{TURN}>,
-    <sequence>"""
+    <sequence>, limit_key, batch_id"""
 
-_FRESH = "(expires_at IS NULL OR expires_at > <now>) AND (crashes = 0 OR :suspects)"
+_FRESH = "gate IS NULL AND (expires_at IS NULL OR expires_at > <now>) AND (crashes = 0 OR :suspects)"
 
 #: What nobody paused or limited; the rest is claimed by `CLAIM_WITHIN`, which `limits` counts for.
 _CLAIMABLE = f"""{_FRESH}
@@ -109,7 +123,7 @@ UPDATE understudy_jobs SET
         ELSE r.state END,
     finished_at = CASE WHEN r.state IN ('failed', 'cancelled') OR cancel_requested_at IS NOT NULL THEN <now> END,
     run_at = CASE WHEN r.state = 'delayed' THEN <after:r.delay_ms> ELSE run_at END,
-    turn_at = CASE WHEN r.state = 'delayed' THEN NULL ELSE turn_at END,
+    turn_at = CASE WHEN r.state = 'delayed' THEN NULL ELSE turn_at END, gate = limit_key, debounce_key = NULL,
     attempt = attempt - 1 + r.charged,
     hand_backs = hand_backs + CASE WHEN r.outcome = 'handed_back' THEN 1 ELSE 0 END,
     crashes = understudy_jobs.crashes + r.crashes,
@@ -126,7 +140,7 @@ PROMOTE = """
 WITH due AS (SELECT id AS due_id FROM understudy_jobs WHERE state = 'delayed' AND run_at <= <now>
     ORDER BY run_at LIMIT :n <skip locked>)
 UPDATE understudy_jobs SET state = 'waiting' FROM due WHERE id = due_id
-RETURNING id, queue, priority, <ms:run_at>, tenant"""
+RETURNING id, queue, priority, <ms:run_at>, tenant, gate"""
 
 HASTEN = """
 UPDATE understudy_jobs SET state = 'waiting'
@@ -157,14 +171,15 @@ RETURNING id, queue, actor, tenant, attempt"""
 
 #: A job whose key a live one holds stays as it is.
 REOPEN = """
-UPDATE understudy_jobs SET state = 'waiting', run_at = <now>, turn_at = NULL, parked = false, finished_at = NULL,
-    reason = NULL, crashes = 0, hand_backs = 0, cancel_requested_at = NULL, expires_at = NULL, progress = 0,
+UPDATE understudy_jobs SET state = 'waiting', run_at = <now>, turn_at = NULL, parked = false, gate = limit_key,
+    finished_at = NULL, reason = NULL, crashes = 0, hand_backs = 0, cancel_requested_at = NULL, expires_at = NULL,
+    progress = 0,
     max_attempts = CASE WHEN max_attempts IS NULL THEN NULL ELSE attempt + r.attempts END
 FROM <rows:id text, attempts integer>
 WHERE understudy_jobs.id <any:ids> AND understudy_jobs.id = r.id AND state = :state
     AND NOT EXISTS (SELECT 1 FROM understudy_jobs AS twin WHERE twin.tenant = understudy_jobs.tenant
         AND twin.dedup_key = understudy_jobs.dedup_key AND twin.state IN ('delayed', 'waiting', 'active'))
-RETURNING understudy_jobs.id, queue, priority, <ms:run_at>, tenant"""
+RETURNING understudy_jobs.id, queue, priority, <ms:run_at>, tenant, gate, batch_id"""
 
 #: A job that waits for anything but its step keeps its time.
 WAKE = """
@@ -172,13 +187,13 @@ UPDATE understudy_jobs SET state = 'waiting', run_at = <now>
 WHERE id <any:ids> AND state = 'delayed'
     AND EXISTS (SELECT 1 FROM understudy_attempts AS a
         WHERE a.job_id = understudy_jobs.id AND a.fence = understudy_jobs.fence AND a.outcome = 'suspended')
-RETURNING id, queue, priority, <ms:run_at>, tenant"""
+RETURNING id, queue, priority, <ms:run_at>, tenant, gate"""
 
 CRASHES = "SELECT crashes FROM understudy_jobs WHERE id = :id"
 
 HASTEN_ONE = """
 UPDATE understudy_jobs SET state = 'waiting', run_at = <now>
-WHERE id = :id AND state = 'delayed' RETURNING id, queue, priority, <ms:run_at>, tenant"""
+WHERE id = :id AND state = 'delayed' RETURNING id, queue, priority, <ms:run_at>, tenant, gate"""
 
 #: What is NULL stays as it is.
 AMEND = f"""
@@ -187,13 +202,19 @@ UPDATE understudy_jobs SET priority = coalesce(:priority, priority), queue = coa
     run_at = CASE WHEN CAST(:run_at AS text) IS NULL THEN run_at
         WHEN <time:CAST(:run_at AS text)> > <now> THEN <time:CAST(:run_at AS text)> ELSE <now> END,
     turn_at = CASE WHEN :moved THEN NULL ELSE turn_at END, parked = CASE WHEN :moved THEN false ELSE parked END,
+    gate = CASE WHEN :moved THEN limit_key ELSE gate END,
+    debounce_key = CASE WHEN :moved THEN NULL ELSE debounce_key END,
     state = CASE WHEN CAST(:run_at AS text) IS NULL THEN state
         WHEN <time:CAST(:run_at AS text)> > <now> THEN 'delayed' ELSE 'waiting' END
-WHERE id = :id AND state IN ('waiting', 'delayed') RETURNING id, queue, priority, <ms:{TURN}>, tenant"""  # noqa: S608
+WHERE id = :id AND state IN ('waiting', 'delayed') RETURNING id, queue, priority, <ms:{TURN}>, tenant, gate"""  # noqa: S608
 
-DELETE = """
-DELETE FROM understudy_jobs WHERE id <any:ids> AND state IN ('completed', 'failed', 'cancelled')
-RETURNING id, tenant, queue, state"""
+#: The jobs of an open batch are kept, as its progress is counted by them.
+_FREE = """(batch_id IS NULL OR NOT EXISTS (SELECT 1 FROM understudy_batches AS b
+    WHERE b.id = batch_id AND b.finished_at IS NULL))"""
+
+DELETE = f"""
+DELETE FROM understudy_jobs WHERE id <any:ids> AND state IN ('completed', 'failed', 'cancelled') AND {_FREE}
+RETURNING id, tenant, queue, state"""  # noqa: S608
 
 _DEAD = """j.state = 'active' AND j.worker_id = :worker
     AND EXISTS (SELECT 1 FROM understudy_workers AS w WHERE w.id = :worker AND w.lease_until < <now>)"""
@@ -220,22 +241,23 @@ UPDATE understudy_jobs SET
     reason = verdict, finished_at = CASE WHEN verdict IS NOT NULL THEN <now> END,
     error = CASE WHEN blamed = 1 THEN :error ELSE error END,
     fingerprint = CASE WHEN blamed = 1 THEN 'crash:' || replace(actor, '/', ':') ELSE fingerprint END,
-    crashes = crashes + blamed, attempt = attempt - 1 + blamed, hand_backs = hand_backs + 1 - blamed
+    crashes = crashes + blamed, attempt = attempt - 1 + blamed, hand_backs = hand_backs + 1 - blamed,
+    gate = limit_key
 FROM judged WHERE id = held_id
 RETURNING id, state, queue, priority, <ms:{TURN}>, actor, tenant, attempt, reason, <ms since:started_at>,
     <waited>"""  # noqa: S608
 
-PRUNE = """
+PRUNE = f"""
 DELETE FROM understudy_jobs WHERE id IN (SELECT id FROM understudy_jobs
     WHERE state <any:states> AND (queue <any:queues>) <> :others AND finished_at < <after::age_ms>
-    AND (:any_tenant OR tenant = :tenant)
+    AND (:any_tenant OR tenant = :tenant) AND {_FREE}
     ORDER BY finished_at LIMIT :n)
-AND state IN ('completed', 'failed', 'cancelled') RETURNING id, tenant, queue, state"""
+AND state IN ('completed', 'failed', 'cancelled') RETURNING id, tenant, queue, state"""  # noqa: S608
 
-TRIM = """
+TRIM = f"""
 DELETE FROM understudy_jobs WHERE id IN (SELECT id FROM understudy_jobs
-    WHERE state = 'completed' AND queue = :queue ORDER BY finished_at DESC LIMIT :n OFFSET :keep)
-AND state = 'completed' RETURNING id, tenant, queue, state"""
+    WHERE state = 'completed' AND queue = :queue AND {_FREE} ORDER BY finished_at DESC LIMIT :n OFFSET :keep)
+AND state = 'completed' RETURNING id, tenant, queue, state"""  # noqa: S608
 
 PRUNE_ATTEMPTS = "DELETE FROM understudy_attempts WHERE job_id <any:ids>"
 

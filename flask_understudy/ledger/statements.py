@@ -5,6 +5,7 @@ a handful of macros in `<angle brackets>` and `:named` parameters:
 
 - `<now>`: the database's clock, the only one that is ever compared;
 - `<after:x>`: the database's clock plus the parameter or column `x` in ms;
+- `<later:column by x>`: a point in time plus `x` ms;
 - `<after epoch:x>`: the beginning of 1970 plus `x` in ms;
 - `<ms:column>`: a point in time as whole milliseconds since 1970;
 - `<ms since:column>`: how many ms ago it was, by the database's clock;
@@ -41,6 +42,7 @@ HORIZON_SECONDS = 86_400
 _POSTGRESQL: dict[str, Callable[[str], str]] = {
     "now": lambda _: "clock_timestamp()",
     "after": lambda x: f"(clock_timestamp() + {x} * interval '1 millisecond')",
+    "later": lambda x: "({} + {} * interval '1 millisecond')".format(*x.split(" by ")),
     "after epoch": lambda x: f"to_timestamp({x} / 1000.0)",
     "ms": lambda column: f"CAST(extract(epoch FROM {column}) * 1000 AS bigint)",
     "ms since": lambda column: f"CAST(extract(epoch FROM clock_timestamp() - {column}) * 1000 AS bigint)",
@@ -85,6 +87,9 @@ def _sqlite_turn(n: str) -> str:
 _SQLITE: dict[str, Callable[[str], str]] = {
     "now": lambda _: _SQLITE_NOW,
     "after": lambda x: f"(strftime('%Y-%m-%d %H:%M:%f', 'now', ({x} / 1000.0) || ' seconds') || '000')",
+    "later": lambda x: "(strftime('%Y-%m-%d %H:%M:%f', {}, ({} / 1000.0) || ' seconds') || '000')".format(
+        *x.split(" by ")
+    ),
     "after epoch": lambda x: f"(strftime('%Y-%m-%d %H:%M:%f', {x} / 1000.0, 'unixepoch') || '000')",
     "ms": lambda column: f"CAST(round((julianday({column}) - 2440587.5) * 86400000) AS INTEGER)",
     "ms since": lambda column: f"CAST(round((julianday('now') - julianday({column})) * 86400000) AS INTEGER)",

@@ -14,10 +14,12 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from . import moves, steps, turns
+from . import batches, moves, steps, turns, windows
 from .job import CANCELLED, COMPLETED, FAILED, TERMINAL
+from .limit import Numbers
 from .statements import run
 from .tallies import Tallies
+from .windows import Thinning
 
 MAX_HAND_BACKS = 50
 MAX_CRASHES = 3
@@ -36,7 +38,13 @@ class NewJob:
         delay_ms: ms from the database's now.
         replay_of: The job that it repeats.
         event_id: The published event that it hears.
+        limit_key: What it shares with the jobs that are limited together; it waits behind the gate of that name.
+        batch_id: The batch that it is part of.
+        debounce_key: A delayed job with the same key takes over its arguments instead.
         takes_turns: Whether it lets other tenants' jobs go between its own tenant's; see `turns`.
+        numbers: What `limit_key` allows.
+        thinning: How it makes way for others; see `windows`.
+        twin: The job that does it instead, as `insert` found.
     """
 
     id: str
@@ -61,10 +69,22 @@ class NewJob:
     sensitive: bool = False
     replay_of: str | None = None
     event_id: str | None = None
+    limit_key: str | None = None
+    batch_id: str | None = None
+    debounce_key: str | None = None
     takes_turns: bool = False
+    numbers: Numbers | None = None
+    thinning: Thinning | None = None
+    twin: str | None = None
+
+    @property
+    def key(self) -> tuple[str, str] | None:
+        """Whose key it shares, and which, or None."""
+        return None if self.limit_key is None else (self.tenant, self.limit_key)
 
 
-_ROW = tuple(name for name in NewJob.__slots__ if name != "takes_turns")
+_RARE = ("limit_key", "batch_id", "debounce_key")
+_ROW = NewJob.__slots__[: NewJob.__slots__.index("limit_key")]
 
 
 @dataclass(slots=True)
@@ -91,16 +111,28 @@ class Claimed:
     run_ms: int
     turn_ms: int
     sequence: int
+    limit_key: str | None = None
+    batch_id: str | None = None
+
+    @property
+    def key(self) -> tuple[str, str] | None:
+        """Whose key it shares, and which, or None."""
+        return None if self.limit_key is None else (self.tenant, self.limit_key)
 
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A waiting job as a transport needs it: id, queue and place in the order, which is priority and turn."""
+    """A waiting job as a transport needs it: id, queue and place in the order, which is priority and turn.
+
+    Attributes:
+        is_gated: Whether it is held back for now, so that nobody needs to hear of it.
+    """
 
     id: str
     queue: str
     priority: int
     turn_ms: int
+    is_gated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +175,13 @@ class Ending:
 
 def insert(connection: Connection, jobs: Sequence[NewJob]) -> dict[str, int]:
     """T1: store jobs; return each one's turn (ms since 1970) by id. A missing id met a live twin or itself."""
-    rows = [{name: getattr(job, name) for name in _ROW} for job in jobs]
+    thinned = {job.id: due for job in jobs if job.thinning is not None and (due := _thin(connection, job)) is not None}
+    jobs = [job for job in jobs if job.thinning is None]
+    return thinned | _insert(connection, jobs) if jobs else thinned
+
+
+def _insert(connection: Connection, jobs: Sequence[NewJob]) -> dict[str, int]:
+    rows = [_row(job) for job in jobs]
     statement = moves.INSERT
     taken: dict[tuple[str, str, int], int] = {}
     for job, row in zip(jobs, rows, strict=True):
@@ -152,6 +190,39 @@ def insert(connection: Connection, jobs: Sequence[NewJob]) -> dict[str, int]:
             row["nth"] = taken[sharer] = taken.get(sharer, 0) + 1
             statement = moves.INSERT_IN_TURN
     return {row[0]: row[1] for row in run(connection, statement, rows=json.dumps(rows))}
+
+
+def _row(job: NewJob) -> dict[str, Any]:
+    """Return a job's columns; those that most jobs have none of only where there is one."""
+    row = {name: getattr(job, name) for name in _ROW}
+    for name in _RARE:
+        if (value := getattr(job, name)) is not None:
+            row[name] = value
+    return row
+
+
+def _thin(connection: Connection, job: NewJob) -> int | None:
+    """Store a job that makes way for others of its key; return its turn, or None and note the one that does it."""
+    thinning = job.thinning
+    assert thinning is not None
+    if thinning.most_ms is None:
+        job.twin = windows.take(connection, job.tenant, thinning, job.id)
+        if job.twin is None:
+            return _insert(connection, [job]).get(job.id)
+        if not thinning.keeps_last:
+            return None
+        job.state, job.debounce_key = "delayed", thinning.key
+        job.delay_ms = windows.left_ms(connection, job.tenant, thinning)
+    rows = json.dumps([_row(job)])
+    pushes, most_ms = thinning.most_ms is not None, thinning.most_ms or 0
+    id, due = run(connection, moves.INSERT_OR_RENEW, rows=rows, pushes=pushes, most_ms=most_ms).one()
+    if id != job.id:
+        job.twin = id
+        return None
+    job.twin = None
+    if not pushes:
+        windows.prolong(connection, job.tenant, thinning, id)
+    return int(due)
 
 
 def claim(connection: Connection, worker: str, ids: Sequence[str], *, suspects: bool = True) -> list[Claimed]:
@@ -292,11 +363,14 @@ def promote(connection: Connection, n: int = 1000, *, fair: bool = True) -> list
 
 
 def _due(connection: Connection, rows: Iterable[Any], fair: bool) -> list[Due]:
-    """Return jobs that have just come to wait, given as (id, queue, priority, due in ms, tenant), in their turn."""
+    """Return jobs that have just come to wait, as (id, queue, priority, due in ms, tenant, gate), in their turn."""
     found = list(rows)
     of_tenants = [row[0] for row in found if row[4]] if fair else []
     placed = turns.place(connection, of_tenants) if of_tenants else {}
-    return [Due(id, queue, priority, placed.get(id, due)) for id, queue, priority, due, _ in found]
+    return [
+        Due(id, queue, priority, placed.get(id, due), gate is not None)
+        for id, queue, priority, due, _, gate, *_ in found
+    ]
 
 
 def hasten(connection: Connection, *, ids: Sequence[str] | None = None, queue: str | None = None) -> None:
@@ -371,13 +445,15 @@ def reopen(connection: Connection, attempts: Mapping[str, int], *, fair: bool = 
         IntegrityError: Two of the jobs have the same dedup key.
     """
     rows = [{"id": id, "attempts": n} for id, n in attempts.items()]
-    tallies, found = Tallies(), []
+    tallies, found, states = Tallies(), [], []
     for state in (FAILED, CANCELLED):
         for row in run(connection, moves.REOPEN, ids=list(attempts), rows=json.dumps(rows), state=state):
             tallies.take_back(row[4], row[1], state)
+            states.append(state)
             found.append(row)
     tallies.write(connection)
     steps.reopen(connection, [row[0] for row in found])
+    batches.reopen(connection, [(row[6], row_state) for row, row_state in zip(found, states, strict=True) if row[6]])
     return _due(connection, found, fair)
 
 

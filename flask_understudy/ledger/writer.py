@@ -55,6 +55,8 @@ class Finish:
         follow_ups: Jobs that exist if and only if this finish does; after the commit, those of them that are new.
         told: Called after the commit with the job's new state, or None when the claim was lost before.
         step: The step that suspends the job; it decides until when.
+        key: The key it shares with the jobs that are limited together.
+        batch: The batch it is part of.
     """
 
     id: str
@@ -64,6 +66,8 @@ class Finish:
     follow_ups: list[NewJob] = field(default_factory=list)
     told: Callable[[str | None], None] | None = None
     step: StepNote | None = None
+    key: tuple[str, str] | None = None
+    batch: str | None = None
 
 
 @dataclass(slots=True)
@@ -92,12 +96,21 @@ class Writer:
         database: The ledger's database.
         worker: Id of the worker whose claims are finished.
         announce: Called after a commit with the jobs that now wait.
+        settle: Called after a commit with the finishes of jobs that have a key or a batch, and the jobs born that have
+            a key.
     """
 
-    def __init__(self, database: Database, worker: str, announce: Callable[[list[Due]], None]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        worker: str,
+        announce: Callable[[list[Due]], None],
+        settle: Callable[[list[Finish], list[NewJob]], None] = lambda finishes, born: None,
+    ) -> None:
         self.database = database
         self.worker = worker
         self.announce = announce
+        self.settle = settle
         self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="understudy-writer", daemon=True)
         self._started = threading.Lock()
@@ -193,7 +206,9 @@ class Writer:
                 if isinstance(note, Finish) and (note.ending is None or note.follow_ups):
                     error = f"The ledger refused the result: {problem.__class__.__name__}"
                     ending = Ending(note.id, note.fence, "failed", "failed", error=error, reason="error")
-                    self._write_until_done([Finish(note.id, note.fence, ending=ending, told=note.told)])
+                    self._write_until_done(
+                        [Finish(note.id, note.fence, ending=ending, told=note.told, key=note.key, batch=note.batch)]
+                    )
 
     def _write(self, notes: list[Any]) -> None:
         finishes = [note for note in notes if isinstance(note, Finish)]
@@ -215,9 +230,17 @@ class Writer:
             born, due = self._follow(connection, finishes, states)
         for step in done:
             step.done.set()
-        waiting = [Due(job.id, job.queue, job.priority, due[job.id]) for job in born if job.state == "waiting"]
+        waiting = [
+            Due(job.id, job.queue, job.priority, due[job.id])
+            for job in born
+            if job.state == "waiting" and job.limit_key is None
+        ]
         if waiting:
             self.announce(waiting)
+        joint = [finish for finish in finishes if finish.key is not None or finish.batch is not None]
+        keyed = [job for job in born if job.limit_key is not None]
+        if joint or keyed:
+            self.settle(joint, keyed)
         for finish in finishes:
             finish.follow_ups = [job for job in finish.follow_ups if job.id in due]
             if finish.told is not None:

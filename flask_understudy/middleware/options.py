@@ -8,6 +8,7 @@ from dramatiq import Actor, Broker
 from dramatiq.middleware import Middleware, MiddlewareError
 
 from ..errors import ConfigError
+from ..limit import Limit
 from ..policy import NUMBERS, agreed_retries, check_number
 
 FALLBACKS = ("sync", "hold", "fail")
@@ -25,6 +26,7 @@ class Options(Middleware):
         description: One line for people.
         api: Whether it may be sent over HTTP.
         workflow: Whether it is listed as a workflow.
+        limit: A `Limit`: how many of its jobs run at a time, and start within a span of time.
     """
 
     @property
@@ -39,6 +41,7 @@ class Options(Middleware):
             "description",
             "api",
             "workflow",
+            "limit",
         }
 
     def before_declare_actor(self, broker: Broker, actor: Actor[Any, Any]) -> None:
@@ -57,6 +60,9 @@ class Options(Middleware):
                 actor.options[name] = target.actor_name  # the hooks look actors up by name
             elif target is not None and not isinstance(target, str):
                 raise DeclarationError(f"{where}: {name} is {target!r}; it takes an actor or its name.")
+        limit = actor.options.get("limit")
+        if limit is not None and not isinstance(limit, Limit):
+            raise DeclarationError(f"{where}: limit is {limit!r}; it takes a Limit, such as Limit(concurrency=10).")
         for name in sorted(NUMBERS):
             self._check(where, name, actor.options.get(name))
         self._check(where, "priority", actor.priority)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..admission import admit_ended
+from ..closing import close_soon
 from ..encoding import encode, printable
 from ..errors import JobConflict, JobNotFound
 from ..ledger import WAITING, transitions
@@ -49,7 +51,7 @@ def finish(state: State, id: str, attempt: int, *, error: str | None = None, res
     with state.database.claims() as connection:
         claimed = transitions.claim(connection, WORKER, [id])
     if not claimed:
-        raise JobConflict(f"Job {id} cannot be ended now: it was taken, or its queue is paused.")
+        raise JobConflict(f"Job {id} cannot be ended now: it was taken, its queue is paused, or its key has no room.")
     fence = claimed[0].fence
     with state.database.transaction() as connection:
         if error is None:
@@ -59,4 +61,8 @@ def finish(state: State, id: str, attempt: int, *, error: str | None = None, res
             transitions.end(
                 connection, WORKER, [Ending(id, fence, "failed", "failed", error=text, reason="error", result=encoded)]
             )
+    if claimed[0].key is not None:
+        admit_ended(state, {claimed[0].key})
+    if claimed[0].batch_id is not None:
+        close_soon(state, {claimed[0].batch_id})
     return "recorded"

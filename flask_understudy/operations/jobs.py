@@ -14,11 +14,12 @@ from sqlalchemy.orm import Session
 
 from .. import signals
 from ..errors import InvalidJob, JobConflict, JobNotFound, TransportError
-from ..ledger import CANCELLED, FAILED, WAITING, Job, transitions
+from ..ledger import CANCELLED, FAILED, TERMINAL, WAITING, Job, transitions
 from ..ledger.queries import find
 from ..ledger.scope import EVERYTHING, Scope
 from ..ledger.statements import moment
 from ..ledger.transitions import Due
+from ..limit import is_given
 from ..policy import LIBRARY_RETRIES, QueuePolicy
 from ..signals import JobNotice
 from ..signatures import check_payload
@@ -141,6 +142,8 @@ def replayed(state: State, job: Job, payload: dict[str, Any] | None = None) -> d
     options = {**job.options, "tenant": job.tenant, "owner": job.owner, "priority": job.priority, "replay_of": job.id}
     optional = {"tags": job.tags, "dedup_key": job.dedup_key, "correlation_id": job.correlation_id}
     optional["event_id"] = job.event_id
+    if job.limit_key is not None and is_given(job.limit_key):
+        optional["concurrency_key"] = job.limit_key
     options |= {name: value for name, value in optional.items() if value is not None}
     return dramatiq.Message(
         queue_name=job.queue,
@@ -258,6 +261,8 @@ def delete(state: State, id: str, scope: Scope = EVERYTHING, *, stop: bool = Fal
         transitions.cancel(connection, [id], "deleted")
         if transitions.delete(connection, [id]):
             return "deleted"
+    if job.state in TERMINAL:
+        raise JobConflict(f"Job {id} is part of an open batch, which counts it; delete it when the batch has ended.")
     if not stop:
         raise JobConflict(f"Job {id} is {job.state}; cancel it first, or ask with force=cancel.")
     return cancel(state, id, "deleted", scope)

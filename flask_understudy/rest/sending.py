@@ -42,6 +42,17 @@ class SendOrder(Body):
     deduplication_key: Annotated[str, StringConstraints(min_length=1, max_length=255)] | None = None
     tags: list[Tag] | None = Field(default=None, max_length=50)
     correlation_id: Word | None = None
+    concurrency_key: Word | None = Field(
+        default=None, description="Jobs with the same key are limited together: as the type says, else one at a time."
+    )
+    debounce_ms: int | None = Field(
+        default=None,
+        ge=1,
+        description="Wait so long for a further send with the same deduplicationKey, which replaces it.",
+    )
+    throttle_ms: int | None = Field(
+        default=None, ge=1, description="Start one job of the same deduplicationKey within that time, the first one."
+    )
 
 
 class SendQuery(Body):
@@ -95,6 +106,25 @@ class Types(Shape):
 def send_job(body: SendOrder, query: SendQuery) -> tuple[SentJob, int, dict[str, str]]:
     """Send a job."""
     here, who = state(), caller()
+    message = message_of(body)
+    sent = here.broker.enqueue(message, delay=body.delay)
+    note(target=sent.message_id, type=message.actor_name)
+    is_duplicate = sent.message_id != message.message_id
+    if query.wait:
+        settle()  # nobody runs what is not committed
+        following.wait_for_end(here, who.scope, sent.message_id, query.wait)
+    job = operations.existing(here, sent.message_id, who.scope)
+    shown = SentJob(**dict(detail_of(here, who, job)), duplicate=is_duplicate)
+    return shown, 200 if is_duplicate else 202, {"Location": following.location(job.id)}
+
+
+def message_of(body: SendOrder) -> dramatiq.Message[Any]:
+    """Return the message that a body asks for, but for its delay.
+
+    Raises:
+        Problem: 422, the API may not send it, or its payload does not fit.
+    """
+    here, who = state(), caller()
     _check_terms(body)
     actor = sendable(body.type)
     check_payload(actor, body.payload)
@@ -112,20 +142,13 @@ def send_job(body: SendOrder, query: SendQuery) -> tuple[SentJob, int, dict[str,
         "dedup_key": body.deduplication_key,
         "tags": body.tags,
         "correlation_id": body.correlation_id,
+        "concurrency_key": body.concurrency_key,
+        "debounce": body.debounce_ms,
+        "throttle": body.throttle_ms,
     }
     given = {name: value for name, value in options.items() if value is not None}
     message = actor.message_with_options(kwargs=body.payload, **given)
-    if body.queue is not None:
-        message = message.copy(queue_name=body.queue)
-    sent = here.broker.enqueue(message, delay=body.delay)
-    note(target=sent.message_id, type=actor.actor_name)
-    is_duplicate = sent.message_id != message.message_id
-    if query.wait:
-        settle()  # nobody runs what is not committed
-        following.wait_for_end(here, who.scope, sent.message_id, query.wait)
-    job = operations.existing(here, sent.message_id, who.scope)
-    shown = SentJob(**dict(detail_of(here, who, job)), duplicate=is_duplicate)
-    return shown, 200 if is_duplicate else 202, {"Location": following.location(job.id)}
+    return message if body.queue is None else message.copy(queue_name=body.queue)
 
 
 @door("/types", scope="read", tag=TAG, answers={200: Types})

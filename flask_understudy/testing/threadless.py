@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
 from ..claims import ClaimedMessage
-from ..ledger import Database
 from ..ledger.steps import StepNote
-from ..ledger.transitions import Claimed, Due
+from ..ledger.transitions import Claimed
 from ..ledger.writer import Finish, LogLine, Progress, Writer
 from ..state import State
 from ..worker import WorkerProcess
@@ -27,8 +27,8 @@ class RememberingMessage(ClaimedMessage):
 class ThreadlessWriter(Writer):
     """Writes when it is asked to, in the thread that asks: SQLite in memory is one connection for all threads."""
 
-    def __init__(self, database: Database, worker: str, announce: Callable[[list[Due]], None]) -> None:
-        super().__init__(database, worker, announce)
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts)
         self._notes: list[Finish | Progress | LogLine | StepNote] = []
         self._flushing = threading.Lock()
 
@@ -56,7 +56,7 @@ class Threadless(WorkerProcess):
 
     def __init__(self, state: State) -> None:
         super().__init__(state, "test", [], 1)
-        self.writer = ThreadlessWriter(state.database, self.id, self.announce)
+        self.writer = ThreadlessWriter(state.database, self.id, self.announce, self.settle)
 
     def hold(self, claimed: Claimed, released: Callable[[float], None] | None) -> RememberingMessage:
         message = RememberingMessage(claimed, self, released)

@@ -12,8 +12,10 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from ..admission import admit, mend, withdraw_paused
 from ..broker import explained
 from ..clock.announce import expire, promote, unpark
+from ..clock.batches import close_batches
 from ..errors import JobConflict, JobNotFound, UnderstudyError
 from ..ledger import TERMINAL, Job, Queue, limits, queries, transitions
 from ..ledger.transitions import Claimed
@@ -71,6 +73,7 @@ class TestWorker(Outbox):
         worker = self._worker()
         with self.state.database.transaction() as connection:
             transitions.hasten(connection, ids=[id])
+        self._admit()
         with self.state.database.claims() as connection:
             claimed = limits.claim(connection, worker.id, [id])
         if not claimed:
@@ -145,9 +148,11 @@ class TestWorker(Outbox):
         expire(self.state)
         promote(self.state)
         unpark(self.state)
-        with self.state.database.transaction() as connection:
-            if include_delayed:
+        if include_delayed:
+            with self.state.database.transaction() as connection:
                 transitions.hasten(connection, queue=queue)
+        self._admit()
+        with self.state.database.transaction() as connection:
             found = select(Job.queue).where(Job.state == "waiting").distinct().order_by(Job.queue)
             queues = [queue] if queue is not None else list(connection.scalars(found))
         for name in queues:
@@ -156,6 +161,13 @@ class TestWorker(Outbox):
             if claimed:
                 return claimed[0]
         return None
+
+    def _admit(self) -> None:
+        """Do what the clock would do for limits by key and for batches."""
+        mend(self.state)
+        withdraw_paused(self.state)
+        admit(self.state)
+        close_batches(self.state)
 
     def _run(self, claimed: Claimed, raise_errors: bool) -> None:
         worker = self._worker()
@@ -183,6 +195,8 @@ class TestWorker(Outbox):
             return JobConflict(f"Job {id} waits in the queue {job.queue!r}, which is paused.")
         if job.expires_at is not None and job.expires_at <= datetime.now(UTC):
             return JobConflict(f"Job {id} expired at {job.expires_at} and never runs.")
+        if job.gate is not None:
+            return JobConflict(f"Job {id} waits: there is no room for more jobs with its key {job.limit_key!r}.")
         return JobConflict(
             f"Job {id} waits: its tenant {job.tenant!r} is paused, or that or its queue {job.queue!r} runs as many "
             "jobs as it may."

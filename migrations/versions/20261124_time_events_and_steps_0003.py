@@ -92,6 +92,67 @@ def upgrade() -> None:
     with op.batch_alter_table('understudy_approvals', schema=None) as batch_op:
         batch_op.create_index('ix_understudy_approvals_pending', ['tenant', 'asked_at', 'id'], unique=False, postgresql_where=sa.text("state = 'pending'"), sqlite_where=sa.text("state = 'pending'"))
         batch_op.create_index('uq_understudy_approvals_step', ['job_id', 'position'], unique=True)
+    op.create_table('understudy_batches',
+    sa.Column('id', sa.Text(), nullable=False),
+    sa.Column('tenant', sa.Text(), server_default='', nullable=False),
+    sa.Column('owner', sa.Text(), server_default='', nullable=False),
+    sa.Column('name', sa.Text(), nullable=False),
+    sa.Column('total', sa.Integer(), nullable=False),
+    sa.Column('concurrency', sa.Integer(), nullable=True),
+    sa.Column('callbacks', sa.JSON(), server_default='{}', nullable=False),
+    sa.Column('completed', sa.Integer(), server_default='0', nullable=False),
+    sa.Column('failed', sa.Integer(), server_default='0', nullable=False),
+    sa.Column('cancelled', sa.Integer(), server_default='0', nullable=False),
+    sa.Column('error', sa.Text(), nullable=True),
+    sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('cancelled_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('finished_at', sa.DateTime(timezone=True), nullable=True),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_understudy_batches'))
+    )
+    with op.batch_alter_table('understudy_batches', schema=None) as batch_op:
+        batch_op.create_index('ix_understudy_batches_created', ['tenant', 'created_at', 'id'], unique=False)
+        batch_op.create_index('ix_understudy_batches_open', ['id'], unique=False, postgresql_where=sa.text('finished_at IS NULL'), sqlite_where=sa.text('finished_at IS NULL'))
+
+    op.create_table('understudy_limits',
+    sa.Column('tenant', sa.Text(), nullable=False),
+    sa.Column('key', sa.Text(), nullable=False),
+    sa.Column('concurrency', sa.Integer(), nullable=True),
+    sa.Column('rate', sa.Integer(), nullable=True),
+    sa.Column('per_ms', sa.BigInteger(), nullable=True),
+    sa.Column('is_set', sa.Boolean(), server_default=sa.text('false'), nullable=False),
+    sa.Column('changed_at', sa.DateTime(timezone=True), nullable=False),
+    sa.PrimaryKeyConstraint('tenant', 'key', name=op.f('pk_understudy_limits'))
+    )
+    op.create_table('understudy_passes',
+    sa.Column('job_id', sa.Text(), nullable=False),
+    sa.Column('fence', sa.Integer(), autoincrement=False, nullable=False),
+    sa.Column('tenant', sa.Text(), nullable=False),
+    sa.Column('key', sa.Text(), nullable=False),
+    sa.Column('started_at', sa.DateTime(timezone=True), nullable=True),
+    sa.PrimaryKeyConstraint('job_id', 'fence', name=op.f('pk_understudy_passes'))
+    )
+    with op.batch_alter_table('understudy_passes', schema=None) as batch_op:
+        batch_op.create_index('ix_understudy_passes_of_key', ['tenant', 'key', 'started_at'], unique=False)
+
+    op.create_table('understudy_windows',
+    sa.Column('tenant', sa.Text(), nullable=False),
+    sa.Column('key', sa.Text(), nullable=False),
+    sa.Column('job_id', sa.Text(), nullable=False),
+    sa.Column('until', sa.DateTime(timezone=True), nullable=False),
+    sa.PrimaryKeyConstraint('tenant', 'key', name=op.f('pk_understudy_windows'))
+    )
+    with op.batch_alter_table('understudy_jobs', schema=None) as batch_op:
+        batch_op.add_column(sa.Column('limit_key', sa.Text(), nullable=True))
+        batch_op.add_column(sa.Column('gate', sa.Text(), nullable=True))
+        batch_op.add_column(sa.Column('batch_id', sa.Text(), nullable=True))
+        batch_op.add_column(sa.Column('debounce_key', sa.Text(), nullable=True))
+        batch_op.drop_index('ix_understudy_jobs_next')
+        batch_op.create_index('ix_understudy_jobs_admitted', ['tenant', 'limit_key'], unique=False, postgresql_where=sa.text("limit_key IS NOT NULL AND gate IS NULL AND state IN ('waiting', 'active')"), sqlite_where=sa.text("limit_key IS NOT NULL AND gate IS NULL AND state IN ('waiting', 'active')"))
+        batch_op.create_index('ix_understudy_jobs_batch', ['batch_id', 'state'], unique=False, postgresql_where=sa.text('batch_id IS NOT NULL'), sqlite_where=sa.text('batch_id IS NOT NULL'))
+        batch_op.create_index('uq_understudy_jobs_debounce', ['tenant', 'debounce_key'], unique=True, postgresql_where=sa.text("debounce_key IS NOT NULL AND state = 'delayed'"), sqlite_where=sa.text("debounce_key IS NOT NULL AND state = 'delayed'"))
+
+    op.create_index('ix_understudy_jobs_next', 'understudy_jobs', ['queue', 'priority', sa.text('coalesce(turn_at, run_at)')], unique=False, postgresql_where=sa.text("state = 'waiting' AND NOT parked AND gate IS NULL"), sqlite_where=sa.text("state = 'waiting' AND NOT parked AND gate IS NULL"))
+    op.create_index('ix_understudy_jobs_gated', 'understudy_jobs', ['tenant', 'gate', 'priority', sa.text('coalesce(turn_at, run_at)')], unique=False, postgresql_where=sa.text("state = 'waiting' AND gate IS NOT NULL"), sqlite_where=sa.text("state = 'waiting' AND gate IS NOT NULL"))
 
     # ### end Alembic commands ###
     _schedules_get_ids()
@@ -113,6 +174,24 @@ def downgrade() -> None:
 
     op.drop_table('understudy_waits')
     op.drop_table('understudy_steps')
+    op.drop_index('ix_understudy_jobs_gated', 'understudy_jobs')
+    op.drop_index('ix_understudy_jobs_next', 'understudy_jobs')
+    op.drop_index('ix_understudy_jobs_parked', 'understudy_jobs')  # SQLite would lose it with its table
+    with op.batch_alter_table('understudy_jobs', schema=None) as batch_op:
+        batch_op.drop_index('uq_understudy_jobs_debounce')
+        batch_op.drop_index('ix_understudy_jobs_batch')
+        batch_op.drop_index('ix_understudy_jobs_admitted')
+        batch_op.drop_column('debounce_key')
+        batch_op.drop_column('batch_id')
+        batch_op.drop_column('gate')
+        batch_op.drop_column('limit_key')
+
+    op.create_index('ix_understudy_jobs_next', 'understudy_jobs', ['queue', 'priority', sa.text('coalesce(turn_at, run_at)')], unique=False, postgresql_where=sa.text("state = 'waiting' AND NOT parked"), sqlite_where=sa.text("state = 'waiting' AND NOT parked"))
+    op.create_index('ix_understudy_jobs_parked', 'understudy_jobs', ['queue', 'tenant', 'priority', sa.text('coalesce(turn_at, run_at)')], unique=False, postgresql_where=sa.text("state = 'waiting' AND parked"), sqlite_where=sa.text("state = 'waiting' AND parked"))
+    op.drop_table('understudy_windows')
+    op.drop_table('understudy_passes')
+    op.drop_table('understudy_limits')
+    op.drop_table('understudy_batches')
     with op.batch_alter_table('understudy_events', schema=None) as batch_op:
         batch_op.drop_index('ix_understudy_events_of_tenant')
         batch_op.drop_index('ix_understudy_events_named')

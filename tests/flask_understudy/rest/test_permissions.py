@@ -30,6 +30,8 @@ BODIES: dict[str, Any] = {
     "register_schedule": {"name": "digest", "type": "work", "schedule": "@daily"},
     "preview_schedule": {"schedule": "@daily"},
     "amend_schedule": {"missed": "all"},
+    "send_batch": {"jobs": [{"type": "work"}]},
+    "limit_key": {"concurrency": 5},
 }
 
 
@@ -101,6 +103,8 @@ def test_another_tenant_s_things_are_not_there(api: Api) -> None:
         "event_id": "",
         "approval_id": "",
         "schedule_name": "secret digest",
+        "batch_id": "",
+        "key": "their-key",
     }
 
     @api.site.jobs.actor(queue_name="email")
@@ -123,11 +127,14 @@ def test_another_tenant_s_things_are_not_there(api: Api) -> None:
     other.post("/schedules", 201, json=their_schedule)
     schedule = other.get("/schedules/secret digest")
     api.post("/schedules", 201, json=BODIES["register_schedule"])
-    nowhere = ("event_id", "job_id", "approval_id")
+    theirs["batch_id"] = other.post("/batches", 202, json={"jobs": [{"type": "broken"}]})["id"]
+    api.send("their own words", tenant="other", concurrency_key="their-key")
+    nowhere = ("event_id", "job_id", "approval_id", "batch_id")
     unknown = {
         **theirs,
         **dict.fromkeys(nowhere, "0" * 36),
         "schedule_name": "nothing",
+        "key": "nobody-s-key",
         "fingerprint": "0" * 16,
         "bulk_id": "0" * 36,
     }

@@ -7,7 +7,7 @@ import os
 import signal
 import time
 
-from flask_understudy import current_job, step
+from flask_understudy import Limit, current_job, step
 from tests.integration.service.ext import Effect, db, effect, jobs, leave
 
 LONG = 120_000
@@ -63,6 +63,34 @@ def obedient(seconds: float) -> None:
     while time.monotonic() < end:
         current_job.check_cancelled()
         time.sleep(0.02)
+    leave("end")
+
+
+@jobs.actor(queue_name="work", max_retries=0)
+def letter(seconds: float, is_good: bool = True) -> None:
+    """One of a batch."""
+    leave("start")
+    pause(seconds)
+    leave("end")
+    if not is_good:
+        raise ValueError("no such address")
+
+
+@jobs.actor(queue_name="work", max_retries=0)
+def over(what: str, batch_id: str) -> list[str]:
+    """What follows the end of a batch."""
+    return [what, batch_id]
+
+
+@jobs.actor(queue_name="work", max_retries=3, min_backoff=200, limit=Limit(concurrency=2))
+def two_at_a_time(seconds: float) -> None:
+    leave("start")
+    pause(seconds)
+    leave("end")
+
+
+@jobs.actor(queue_name="work", max_retries=0, limit=Limit(rate="5/second"))
+def paced() -> None:
     leave("end")
 
 

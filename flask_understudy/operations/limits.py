@@ -1,0 +1,148 @@
+"""Limits by key as operators see them, and what they may change about one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from ..admission import admit_ended, mend
+from ..errors import ConfigError, InvalidJob, JobNotFound
+from ..ledger import Job, gates
+from ..ledger.limit import Numbers
+from ..ledger.scope import EVERYTHING, Scope
+from ..ledger.statements import run
+from ..limit import LONGEST_KEY, check_concurrency, rate_of, rate_text
+from ..state import State
+from .transaction import after_commit, joined_session, transaction
+
+Key = tuple[str, str]
+
+LISTING = """
+SELECT l.tenant, l.key, l.concurrency, l.rate, l.per_ms, l.is_set,
+    (SELECT count(*) FROM understudy_jobs AS a WHERE a.tenant = l.tenant AND a.limit_key = l.key
+        AND a.limit_key IS NOT NULL AND a.gate IS NULL AND a.state IN ('waiting', 'active') AND a.state = 'active'),
+    (SELECT count(*) FROM understudy_jobs AS g WHERE g.state = 'waiting' AND g.gate IS NOT NULL
+        AND g.tenant = l.tenant AND g.gate = l.key)
+FROM understudy_limits AS l
+WHERE (:any_tenant OR l.tenant = :tenant) AND (:any_key OR l.key = :key)
+    AND (l.tenant > :after_tenant OR (l.tenant = :after_tenant AND l.key > :after_key))
+ORDER BY l.tenant, l.key LIMIT :n"""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What holds for the jobs of a tenant that share a key.
+
+    Attributes:
+        concurrency: How many run at a time; None = any number.
+        rate: Starts within a span of time, such as `5/10 seconds`; None = any number.
+        is_set: Whether an operator set it, and not the code.
+        active: How many run.
+        held_back: How many wait for room.
+    """
+
+    tenant: str
+    key: str
+    concurrency: int | None
+    rate: str | None
+    is_set: bool
+    active: int
+    held_back: int
+
+
+def listing(state: State, scope: Scope = EVERYTHING, *, after: Key | None = None, n: int = 50) -> list[Standing]:
+    """Return the first `n` keys that are known, by tenant and key, after one of them."""
+    return _found(state, scope, after=after, n=n)
+
+
+def find(state: State, key: Key) -> Standing:
+    """Return what holds for a key.
+
+    Raises:
+        JobNotFound: Nothing is known of it.
+    """
+    found = _found(state, Scope(key[0]), key=key[1], n=1)
+    if not found:
+        raise JobNotFound(f"There is no limit for the key {key[1]!r}.")
+    return found[0]
+
+
+def limit(state: State, key: Key, *, concurrency: int | None = None, rate: str | None = None) -> None:
+    """Let so many jobs of a key run at a time and start within a span of time, whatever the code says from now on.
+
+    What runs goes on when that is more.
+
+    Args:
+        state: The application's side of the library.
+        key: Tenant and key; jobs that have it need not be there yet.
+        concurrency: None = any number.
+        rate: Such as `100/minute`; None = any number.
+
+    Raises:
+        InvalidJob: A value is out of range.
+    """
+    tenant, name = key
+    if not 0 < len(name) <= 2 * LONGEST_KEY or not name.isprintable():
+        raise InvalidJob(f"key is {name[:80]!r}; it takes a printable text of up to {2 * LONGEST_KEY} characters.")
+    try:
+        check_concurrency(concurrency)
+        numbers = Numbers(concurrency, *rate_of(rate))
+    except ConfigError as problem:
+        raise InvalidJob(str(problem)) from None
+    with transaction(state) as connection:
+        gates.declare_within(connection, key, numbers, is_set=True)
+    after_commit(state, lambda: admit_ended(state, {(tenant, name)}))
+
+
+def reset(state: State, key: Key) -> None:
+    """Let the code say again what holds for a key.
+
+    Raises:
+        JobNotFound: Nothing is known of it.
+    """
+    with transaction(state) as connection:
+        if not gates.forget_one(connection, key):
+            raise JobNotFound(f"There is no limit for the key {key[1]!r}.")
+    state.declared.pop(key, None)
+
+    def declare_anew() -> None:
+        mend(state)
+        admit_ended(state, {key})
+
+    after_commit(state, declare_anew)
+
+
+def _found(
+    state: State, scope: Scope, *, key: str | None = None, after: Key | None = None, n: int = 50
+) -> list[Standing]:
+    after_tenant, after_key = after or ("", "")
+    with _connection(state) as connection:
+        rows = run(
+            connection,
+            LISTING,
+            any_tenant=scope.tenant is None,
+            tenant=scope.tenant or "",
+            any_key=key is None,
+            key=key or "",
+            after_tenant=after_tenant,
+            after_key=after_key,
+            n=n,
+        ).all()
+    return [
+        Standing(tenant, name, concurrency, rate_text(rate, per_ms), bool(is_set), active, held_back)
+        for tenant, name, concurrency, rate, per_ms, is_set, active, held_back in rows
+    ]
+
+
+@contextmanager
+def _connection(state: State) -> Iterator[Connection]:
+    """The caller's transaction where what it did is not committed yet, else a connection of our own."""
+    joined = joined_session(state)
+    if joined is not None:
+        yield joined.connection(bind_arguments={"mapper": Job})
+        return
+    with state.database.engine.connect() as connection:
+        yield connection
