@@ -1,0 +1,34 @@
+"""The places for requests that wait."""
+
+from __future__ import annotations
+
+import pytest
+
+from flask_understudy.waiting import WaitingRoom
+
+
+def test_a_caller_has_so_many_places_and_a_process_so_many_more() -> None:
+    room = WaitingRoom(places=3, places_of_one=2)
+
+    with room.place("a") as first, room.place("a") as second, room.place("a") as third:
+        with room.place("b") as other, room.place("c") as full:
+            assert (first, second, third, other, full) == (True, True, False, True, False)
+
+
+def test_a_place_is_free_again_when_its_holder_leaves() -> None:
+    room = WaitingRoom(places=1, places_of_one=1)
+
+    with pytest.raises(RuntimeError), room.place("a"):
+        raise RuntimeError
+    with room.place("b") as is_free:
+        assert is_free
+
+
+def test_who_found_no_place_frees_none() -> None:
+    room = WaitingRoom(places=1, places_of_one=1)
+
+    with room.place("a"):
+        with room.place("a"):
+            pass
+        with room.place("b") as is_free:
+            assert not is_free
