@@ -213,7 +213,8 @@ def read(
     given: dict[str, Any] = {k: v for k, v in environ.items() if v.strip()}
     given = {**(file or {}), **given}
     for name, others in OTHER_NAMES.items():
-        given |= {name: given[other] for other in reversed((name, *others)) if other in given}
+        if name not in given and (used := next(filter(given.get, others), None)):
+            given[name] = given[used]
     known = {setting.name for setting in SETTINGS}
     values = {k: v for k, v in (file or {}).items() if k not in known} | dict(overrides or {})
     wrong = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import pytest
 
 from flask_understudy.waiting import WaitingRoom
@@ -10,9 +12,10 @@ from flask_understudy.waiting import WaitingRoom
 def test_a_caller_has_so_many_places_and_a_process_so_many_more() -> None:
     room = WaitingRoom(places=3, places_of_one=2)
 
-    with room.place("a") as first, room.place("a") as second, room.place("a") as third:
-        with room.place("b") as other, room.place("c") as full:
-            assert (first, second, third, other, full) == (True, True, False, True, False)
+    with ExitStack() as stack:
+        found = [stack.enter_context(room.place(caller)) for caller in ("a", "a", "a", "b", "c")]
+
+    assert found == [True, True, False, True, False]
 
 
 def test_a_place_is_free_again_when_its_holder_leaves() -> None:
