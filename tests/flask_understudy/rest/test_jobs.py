@@ -293,7 +293,6 @@ def test_a_time_that_has_passed_means_now(api: Api) -> None:
     assert changed["runAt"] > "2026"
 
 
-@pytest.mark.requirement("S27")
 def test_arguments_that_come_back_withheld_stay_as_they_are(api: Api) -> None:
     @api.site.jobs.actor(queue_name="email", actor_name="order")
     def order(to: dict[str, Any], n: int = 0, token: str = "") -> None:
