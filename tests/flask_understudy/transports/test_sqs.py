@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from flask_understudy.clock.announce import refill
+from flask_understudy.consumer import Capacity, LedgerConsumer
 from flask_understudy.errors import ConfigError, TransportError
 from flask_understudy.ledger.transitions import Due
 from flask_understudy.signals import broker_lost
@@ -32,8 +34,9 @@ def due(id: str, queue: str = "q") -> Due:
 
 
 @pytest.fixture
-def make(request: pytest.FixtureRequest) -> Iterator[MakeTransport]:
-    """Make transports, as that many processes would have."""
+def make(monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeTransport]:
+    """Make transports, as that many processes would have; what one of them keeps is not seen again."""
+    monkeypatch.setattr("flask_understudy.transports.sqs.TAKEN_SECONDS", 600)
     made: list[SqsTransport] = []
 
     def transport(queue_url: str, timeout: float = 1.0) -> SqsTransport:
@@ -354,27 +357,60 @@ class TestSettings:
 def test_a_woken_worker_claims_in_the_order_of_the_ledger(
     make_site: MakeSite, ledger_url: str, sqs_queue: str, shared_sqs: SqsServer
 ) -> None:
-    site = make_site(ledger_url, SQS_QUEUE_URL=sqs_queue, UNDERSTUDY_CLOCK_SECONDS=60, QUEUE_CONCURRENCY=1)
-    ran: list[str] = []
+    site = make_site(ledger_url, SQS_QUEUE_URL=sqs_queue)
 
     @site.jobs.actor()
-    def work(name: str) -> None:
-        ran.append(name)
+    def work() -> None: ...
 
-    usual = work.send("usual")
-    urgent = work.send_with_options(args=("urgent",), priority=1)
-    late = work.send_with_options(args=("late",), delay=3_600_000)  # SQS itself would hold it for 15 minutes at most
+    usual = work.send()
+    urgent = work.send_with_options(priority=1)
+    late = work.send_with_options(delay=3_600_000)  # SQS itself would hold it for 15 minutes at most
     bodies(shared_sqs, sqs_queue)
-    forged = ("'; DROP TABLE x", site.job(late).id, usual.message_id)
-    for id in forged:
-        message = json.dumps({"queue": "default", "id": id})
-        shared_sqs.client().send_message(QueueUrl=sqs_queue, MessageBody=message)
-    site.start_worker()
+    consumer = LedgerConsumer(site.process(), Capacity(1), "default", 10)
 
-    site.eventually("completed", usual)
-    site.eventually("completed", urgent)
-    assert ran == ["urgent", "usual"]
+    for named, claimed in (("'; DROP TABLE x", urgent.message_id), (late.message_id, usual.message_id)):
+        consumer._looked = time.monotonic()  # so that it is the message alone that makes it look
+        assert consumer._claim(1) == []
+        message = json.dumps({"queue": "default", "id": named})
+        shared_sqs.client().send_message(QueueUrl=sqs_queue, MessageBody=message)
+        wait_for(lambda: consumer._wait() or consumer._announced == [named], "the message")  # noqa: B023
+        assert [job.id for job in consumer._claim(1)] == [claimed]
     assert site.job(late).state == "delayed"
+
+
+@pytest.mark.requirement("G2", "I7")
+def test_the_job_that_a_message_names_is_not_preferred(make_site: MakeSite, sqlite_ledger: str, sqs_queue: str) -> None:
+    site = make_site(sqlite_ledger, SQS_QUEUE_URL=sqs_queue)
+
+    @site.jobs.actor()
+    def work() -> None: ...
+
+    usual, urgent = work.send(), work.send_with_options(priority=1)
+    consumer = LedgerConsumer(site.process(), Capacity(1), "default", 10)
+    consumer._announced = [usual.message_id]
+
+    assert [job.id for job in consumer._claim(1)] == [urgent.message_id]
+
+
+@pytest.mark.requirement("G1", "invariant-I14")
+def test_the_clock_sends_wake_ups_when_sqs_holds_none_and_only_then(
+    make_site: MakeSite, ledger_url: str, sqs_queue: str, shared_sqs: SqsServer
+) -> None:
+    site = make_site(ledger_url, SQS_QUEUE_URL=sqs_queue)
+
+    @site.jobs.actor()
+    def work() -> None: ...
+
+    site.jobs.send_many([work.message() for _ in range(40)])
+    assert refill(site.state) == 0
+    shared_sqs.client().purge_queue(QueueUrl=sqs_queue)
+    assert refill(site.state) == 0, "it asked SQS again at once"
+    transport = site.state.transport
+    assert isinstance(transport, SqsTransport)
+    transport._length = None
+    assert refill(site.state) == 10
+    assert refill(site.state) == 0
+    assert {body["queue"] for body in bodies(shared_sqs, sqs_queue)} == {"default"}
 
 
 @pytest.mark.requirement("H03")
