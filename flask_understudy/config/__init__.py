@@ -39,7 +39,7 @@ class Config:
         "UNDERSTUDY_TRANSPORT",
         readers.text,
         "",
-        "`database`, `memory` (= database) or a redis:// URL; empty = from REDIS_URL",
+        "`database`, `memory` (= database), a redis:// URL, `sqs` or an sqs:// URL; empty = as *_URL say",
     )
     worker: str = _setting(
         "UNDERSTUDY_WORKER",
