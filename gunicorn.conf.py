@@ -9,6 +9,8 @@ worker_class = "gthread"
 # One process while the worker is embedded in it; with a server database the web scales by itself.
 workers = int(os.environ.get("WEB_CONCURRENCY") or (2 if os.environ.get("DATABASE_URL") else 1))
 threads = int(os.environ.get("WEB_THREADS") or 16)
+# Half of them may wait with long polls and streams: the others answer, probes first of all.
+os.environ.setdefault("UNDERSTUDY_WAITING_REQUESTS", str(threads // 2))
 # Platforms send SIGTERM and kill after 30 s: what runs gets 25 of them.
 graceful_timeout = 25
 # An embedded worker interrupts and hands back what does not end within 19 s, and is done before gunicorn kills.

@@ -85,14 +85,17 @@ def public(view: Callable[P, R]) -> Callable[P, R]:
 
 
 def signed(setting: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Guard a view for machines: the body is signed with the secret of that setting, or it is a 401 (P11)."""
+    """Guard a view for machines: the body is signed with the secret of that setting, or it is a 401 (P11).
+
+    Without a secret there is no such view: a 404 that says which setting opens it.
+    """
 
     def decorate(view: Callable[P, R]) -> Callable[P, R]:
         @functools.wraps(view)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
             secret = current_app.config.get(setting) or ""
             if not secret:
-                raise Problem(503, detail=f"Nobody can report to this service, as {setting} is not set.")
+                raise Problem(404, detail=f"Nobody can report to this service, as {setting} is not set.")
             headers = request.headers
             try:
                 verify(

@@ -166,6 +166,13 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("LOG_LEVEL", _one_of("debug", "info", "warning", "error"), "info", "Least level logged."),
     Setting("LOG_FORMAT", _one_of("auto", "json", "console"), "auto", "JSON, or text on a terminal."),
     Setting("UNDERSTUDY_LOG_PII", _flag, False, "Log mail addresses in full, not masked [C31]."),
+    Setting(
+        "UNDERSTUDY_SIGNING_KEY",
+        _secret_key,
+        None,
+        "Shared with systems that report jobs; or JOBS_SIGNING_KEY, INNGEST_SIGNING_KEY [H01].",
+        True,
+    ),
     Setting("TRUSTED_PROXIES", _whole(0, 10), 0, "Proxies in front, for the caller's address."),
     Setting("DATABASE_POOL_SIZE", _whole(1, 200), 10, "Connections kept open by each process."),
     Setting("EXPORT_DIR", str, None, "Files of exports; absent: instance/exports."),
@@ -175,6 +182,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("API_RATE_LIMIT", _rate, "1200 per minute", "Requests of one token, or one address without."),
     Setting("RATELIMIT_ENABLED", _flag, True, "Whether requests, sign-up and sign-in are limited."),
 )
+
+#: Names that a setting has elsewhere: read, in this order, where its own is absent.
+OTHER_NAMES = {
+    "APP_URL": ("NEXTAUTH_URL",),
+    "UNDERSTUDY_SIGNING_KEY": ("JOBS_SIGNING_KEY", "INNGEST_SIGNING_KEY"),
+}
 
 #: Body of a request, in bytes (requirement C12).
 MAX_BODY_BYTES = 256 * 1024
@@ -199,8 +212,9 @@ def read(
     """
     given: dict[str, Any] = {k: v for k, v in environ.items() if v.strip()}
     given = {**(file or {}), **given}
-    if "APP_URL" not in given and "NEXTAUTH_URL" in given:
-        given["APP_URL"] = given["NEXTAUTH_URL"]
+    for name, others in OTHER_NAMES.items():
+        if name not in given and (used := next(filter(given.get, others), None)):
+            given[name] = given[used]
     known = {setting.name for setting in SETTINGS}
     values = {k: v for k, v in (file or {}).items() if k not in known} | dict(overrides or {})
     wrong = []

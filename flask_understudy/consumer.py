@@ -159,7 +159,7 @@ class LedgerConsumer(Consumer):
                 self._held_back = look.held_back
                 return look.claimed
             self._held_back = False
-            if ids:
+            if ids and transport.keeps_order:
                 claimed = transitions.claim(connection, self.worker.id, ids, suspects=suspects)
                 if claimed:
                     self._looked = 0.0

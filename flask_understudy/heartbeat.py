@@ -137,6 +137,9 @@ class Heartbeat:
         elif alive[0] is not None and not self.worker.drained.is_set():
             logger.warning("Worker %s was drained: it claims nothing any more.", self.worker.id)
             self.worker.drained.set()
+        elif alive[0] is None and self.worker.drained.is_set():
+            logger.warning("Worker %s claims again: its drain was undone.", self.worker.id)
+            self.worker.drained.clear()
         self._renewed, self._lost = began, False
 
     def check(self) -> None:

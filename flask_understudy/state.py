@@ -13,6 +13,7 @@ from .context import Principal
 from .ledger import Database
 from .ledger.limit import Numbers
 from .transports import Transport
+from .waiting import WaitingRoom
 
 if TYPE_CHECKING:
     from .broker import LedgerBroker
@@ -34,6 +35,7 @@ class State:
         database: The ledger's database.
         transport: What announces jobs.
         broker: The Dramatiq broker that actors were declared on.
+        waiting_room: Says how many requests of this process may wait.
         stand_in: Runs jobs of the `sync` fallback while the broker is down.
         embedded: The worker inside this web process, when one is wanted.
         worker: The worker of this process, when it is one.
@@ -47,8 +49,12 @@ class State:
     database: Database
     transport: Transport
     broker: LedgerBroker
+    waiting_room: WaitingRoom = field(init=False)
     stand_in: StandIn = field(init=False)
     embedded: EmbeddedWorker = field(init=False)
     worker: WorkerProcess | None = None
     declared: dict[tuple[str, str], Numbers] = field(default_factory=dict)
     authorizer: Callable[[Request], Principal | None] | None = None
+
+    def __post_init__(self) -> None:
+        self.waiting_room = WaitingRoom(self.config.waiting_requests, self.config.waiting_per_caller)

@@ -2,7 +2,8 @@
 
 `postgres_url`, `sqlite_url` and `database_url` are fresh empty databases; `redis_url` is an empty
 Redis. One PostgreSQL and one Redis serve the whole run, however many processes it has.
-`postgres_server` and `redis_server` are private ones, to be killed, frozen and restarted.
+`postgres_server` and `redis_server` are private ones, to be killed, frozen and restarted. `sqs_queue` is
+the URL of an empty SQS queue, and `sqs_server` a private server of them.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import redis
 
 from tools.proxy import FaultProxy
 from tools.servers import PostgresServer, RedisServer
+from tools.servers.sqs import REGION, SqsServer
 from tools.smtp import SmtpCatcher
 
 SERVERS = pytest.StashKey[tuple[PostgresServer, RedisServer]]()
@@ -176,6 +178,41 @@ def postgres_server(second_postgres: PostgresServer, worker_id: str) -> Iterator
 def redis_server() -> Iterator[RedisServer]:
     """A Redis server of the test's own."""
     with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def shared_sqs() -> Iterator[SqsServer]:
+    with SqsServer() as server:
+        yield server
+
+
+@pytest.fixture
+def aws_keys(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Keys that an SQS without permissions takes, in the environment."""
+    environ = {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_REGION": REGION,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": "/dev/null",
+        "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+    }
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    return environ
+
+
+@pytest.fixture
+def sqs_queue(shared_sqs: SqsServer, aws_keys: dict[str, str]) -> str:
+    """The URL of an empty SQS queue; the environment has the keys to it."""
+    return shared_sqs.create(f"test-{uuid4().hex}")
+
+
+@pytest.fixture
+def sqs_server(aws_keys: dict[str, str]) -> Iterator[SqsServer]:
+    """An SQS server of the test's own; the environment has the keys to it."""
+    with SqsServer() as server:
         yield server
 
 

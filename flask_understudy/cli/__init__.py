@@ -18,6 +18,7 @@ from . import (  # noqa: F401 - they declare commands
     tenants,
     verbs,
     watching,
+    workers,
     workflows,
 )
 from .group import jobs

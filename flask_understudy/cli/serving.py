@@ -156,8 +156,11 @@ def serve(
         web += ["--pythonpath", folder]
     work = worker_command(modules, queues, concurrency, processes)
     environ = app_variables()
+    in_web = {**environ, "UNDERSTUDY_WORKER": "off"}
+    if threads is not None:  # half of them may wait with long polls and streams
+        in_web["UNDERSTUDY_WAITING_REQUESTS"] = os.environ.get("UNDERSTUDY_WAITING_REQUESTS") or str(threads // 2)
     programs = [
-        Program("The web", web, {**environ, "UNDERSTUDY_WORKER": "off"}),
+        Program("The web", web, in_web),
         Program("The worker", work, environ),
     ]
     state().database.close()

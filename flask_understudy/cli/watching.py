@@ -1,4 +1,4 @@
-"""What goes on: failures by kind, worker processes, the audit, health."""
+"""What goes on: failures by kind, the audit, health."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ from sqlalchemy.orm import Session
 from ..ledger import AuditLine
 from ..ledger.scope import Scope
 from ..operations import failures as failures_of
-from ..operations import workers as workers_of
 from ..operations.failures import Failure
 from ..operations.health import health as health_of
-from ..operations.workers import Process
 from ..rest.shapes import JobSummary
 from .group import FAILURE, Refused, jobs, state
 from .printing import age, as_json_option, counted, emit, styled, table
@@ -68,51 +66,6 @@ def failures(tenant: str | None, everything: bool, limit: int, as_json: bool) ->
         return
     rows = [(k.fingerprint, k.count, age(k.last_at), k.latest.actor, k.latest.id, k.latest.error) for k in kinds]
     table(("fingerprint", "count", "latest", "type", "example", "error"), rows, "No job has failed.")
-
-
-@jobs.command("workers")
-@as_json_option
-def workers(as_json: bool) -> None:
-    """List the processes that run jobs: `worker` under dramatiq, `in-process` in a web server, `web` as stand-in.
-
-    \b
-    Example:
-      flask jobs workers
-    """
-    found = workers_of.listing(state())
-    if as_json:
-        emit({"data": [_process(process) for process in found]})
-        return
-    rows = [
-        (
-            w.worker.id,
-            w.worker.kind,
-            f"{w.worker.hostname}:{w.worker.pid}",
-            f"{w.active}/{w.worker.threads}",
-            age(w.worker.started_at),
-            age(w.worker.lease_until) if w.is_alive else "run out",
-            ", ".join(w.worker.queues),
-        )
-        for w in found
-    ]
-    table(("id", "kind", "process", "busy", "started", "lease", "queues"), rows, "No process is in the ledger.")
-
-
-def _process(process: Process) -> dict[str, Any]:
-    worker = process.worker
-    return {
-        "id": worker.id,
-        "kind": worker.kind,
-        "hostname": worker.hostname,
-        "pid": worker.pid,
-        "queues": worker.queues,
-        "threads": worker.threads,
-        "active": process.active,
-        "startedAt": worker.started_at,
-        "leaseUntil": worker.lease_until,
-        "isAlive": process.is_alive,
-        "stopping": worker.stopping,
-    }
 
 
 @jobs.command("audit")

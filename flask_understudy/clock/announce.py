@@ -17,6 +17,7 @@ from ..state import State
 logger = logging.getLogger("flask_understudy")
 
 BATCH = 1000
+WAKE_UPS = 10
 
 WAITING = """
 SELECT r.name, (SELECT count(*) FROM (SELECT 1 FROM understudy_jobs AS j
@@ -97,8 +98,10 @@ def refill(state: State) -> int:
     """T8: announce the first waiting jobs of each queue of which the broker holds too few, or too old ones.
 
     A queue that is longer than its runway is announced anew each time, so that nothing in it starves behind arrivals.
+    A broker that keeps no order holds wake-ups instead, and is given some when it has none left.
     """
     runway = state.config.runway
+    most = runway if state.transport.keeps_order else WAKE_UPS
     queues = sorted(state.broker.get_declared_queues())
     if not queues:
         return 0
@@ -107,8 +110,12 @@ def refill(state: State) -> int:
     with state.database.statement() as connection:
         names = _json_rows(queues)
         for queue, waiting in run(connection, WAITING, rows=names, runway=runway):
-            if waiting and (waiting >= runway or depths[queue] < waiting):
-                short += [Due(*row) for row in run(connection, FIRST, queue=queue, n=runway)]
+            if state.transport.keeps_order:
+                is_short = waiting >= runway or depths[queue] < waiting
+            else:
+                is_short = not depths[queue]
+            if waiting and is_short:
+                short += [Due(*row) for row in run(connection, FIRST, queue=queue, n=most)]
     if short:
         state.transport.announce(short)
     return len(short)

@@ -39,7 +39,7 @@ class Config:
         "UNDERSTUDY_TRANSPORT",
         readers.text,
         "",
-        "`database`, `memory` (= database) or a redis:// URL; empty = from REDIS_URL",
+        "`database`, `memory` (= database), a redis:// URL, `sqs` or an sqs:// URL; empty = as *_URL say",
     )
     worker: str = _setting(
         "UNDERSTUDY_WORKER",
@@ -138,6 +138,15 @@ class Config:
         "UNDERSTUDY_LOG_PII", readers.boolean, False, "log recipients and arguments as they are (C31)"
     )
     rest_prefix: str = _setting("UNDERSTUDY_REST_PREFIX", readers.text, "/api/jobs", "URL prefix of the REST API")
+    waiting_requests: int = _setting(
+        "UNDERSTUDY_WAITING_REQUESTS",
+        readers.whole(0),
+        8,
+        "long polls and streams that wait at a time in one process; below its threads",
+    )
+    waiting_per_caller: int = _setting(
+        "UNDERSTUDY_WAITING_PER_CALLER", readers.whole(0), 4, "those of one caller among them"
+    )
     dashboard_prefix: str = _setting(
         "UNDERSTUDY_DASHBOARD_PREFIX", readers.text, "/api/jobs/dashboard", "URL prefix of the dashboard"
     )

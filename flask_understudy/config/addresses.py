@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from ..errors import ConfigError
 from .readers import whole
+from .redacted import redacted
+from .sqs import EXAMPLE, sqs_url
 
 logger = logging.getLogger("flask_understudy")
 
 
 def transport_url(named: str, config: Mapping[str, Any], environ: Mapping[str, str]) -> str:
-    """Return the URL of the transport: `database`, or a Redis URL (requirements H09, H12, C9).
+    """Return the URL of the transport: `database`, or that of Redis or SQS (requirements H03, H09, H12, C9).
 
     Args:
         named: The value of `UNDERSTUDY_TRANSPORT`; wins when not empty.
@@ -31,30 +32,49 @@ def transport_url(named: str, config: Mapping[str, Any], environ: Mapping[str, s
 
     if named in {"database", "memory"}:
         return "database"
-    url, host = look("REDIS_URL"), look("QUEUE_REDIS_HOST")
-    port, password = look("QUEUE_REDIS_PORT"), look("QUEUE_REDIS_PASSWORD")
-    if host or port or password:
-        try:
-            by_parts = (host or "localhost", whole(1)(port or 6379))
-        except ValueError as problem:
-            raise ConfigError(f"QUEUE_REDIS_PORT is {port!r}; it takes {problem}.") from None
-        if url:
-            _check_transport("REDIS_URL", str(url))
-        by_url = (urlsplit(url).hostname, urlsplit(url).port or 6379) if url else by_parts
-        if by_url != by_parts:
-            logger.warning(
-                "REDIS_URL names %s:%s and QUEUE_REDIS_* names %s:%s; REDIS_URL is used. Make them agree.",
-                *by_url,
-                *by_parts,
+    queue_url = str(look("SQS_QUEUE_URL"))
+    if named == "sqs":
+        if not queue_url:
+            raise ConfigError(
+                "UNDERSTUDY_TRANSPORT is 'sqs', and SQS_QUEUE_URL does not name the queue; "
+                f"it takes a queue's URL, such as https://{EXAMPLE}."
             )
-        secret = f":{quote(str(password), safe='')}@" if password else ""
-        url = url or f"redis://{secret}{by_parts[0]}:{by_parts[1]}/0"
-    key = "UNDERSTUDY_TRANSPORT" if named else "REDIS_URL"
-    url = named or url
-    if not url:
-        return "database"
-    _check_transport(key, str(url))
-    return str(url)
+        return sqs_url("SQS_QUEUE_URL", queue_url)
+    if named.startswith(("sqs://", "sqs+http://")):
+        return sqs_url("UNDERSTUDY_TRANSPORT", named)
+    redis_url = _redis_url(look)
+    if named:
+        _check_transport("UNDERSTUDY_TRANSPORT", named)
+        return named
+    if redis_url:
+        _check_transport("REDIS_URL", redis_url)
+        if queue_url:
+            logger.warning("REDIS_URL and SQS_QUEUE_URL are set; Redis is used. Set UNDERSTUDY_TRANSPORT=sqs for SQS.")
+        return redis_url
+    return sqs_url("SQS_QUEUE_URL", queue_url) if queue_url else "database"
+
+
+def _redis_url(look: Callable[[str], Any]) -> str:
+    """Return the URL of Redis, in one piece or put together; empty = none is set."""
+    url, host = str(look("REDIS_URL")), look("QUEUE_REDIS_HOST")
+    port, password = look("QUEUE_REDIS_PORT"), look("QUEUE_REDIS_PASSWORD")
+    if not (host or port or password):
+        return url
+    try:
+        by_parts = (host or "localhost", whole(1)(port or 6379))
+    except ValueError as problem:
+        raise ConfigError(f"QUEUE_REDIS_PORT is {port!r}; it takes {problem}.") from None
+    if url:
+        _check_transport("REDIS_URL", url)
+    by_url = (urlsplit(url).hostname, urlsplit(url).port or 6379) if url else by_parts
+    if by_url != by_parts:
+        logger.warning(
+            "REDIS_URL names %s:%s and QUEUE_REDIS_* names %s:%s; REDIS_URL is used. Make them agree.",
+            *by_url,
+            *by_parts,
+        )
+    secret = f":{quote(str(password), safe='')}@" if password else ""
+    return url or f"redis://{secret}{by_parts[0]}:{by_parts[1]}/0"
 
 
 def _check_transport(key: str, url: str) -> None:
@@ -69,13 +89,8 @@ def _check_transport(key: str, url: str) -> None:
         if parts.scheme in {"redis", "rediss", "unix"} and port != 0 and is_number:
             return
         wrong = "" if is_number else f": the database {database[:40]!r} is no number"
-    others = "database, " if key == "UNDERSTUDY_TRANSPORT" else ""
+    others = "database, sqs, " if key == "UNDERSTUDY_TRANSPORT" else ""
     raise ConfigError(
         f"{key} is {redacted(url)!r}, which is no transport{wrong}; "
         f"it takes {others}redis://host:6379/0 or rediss://host:6379/0."
     )
-
-
-def redacted(url: str) -> str:
-    """Return a URL without its password, fit for logs."""
-    return re.sub(r"(?<=://)([^:/@]*):.*@", r"\1:***@", url)

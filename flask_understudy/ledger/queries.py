@@ -40,7 +40,7 @@ SELECT queue, state, CAST(sum(n) AS bigint) FROM (
         AND (:any_tenant OR tenant = :tenant)
 ) AS parts GROUP BY queue, state HAVING sum(n) <> 0"""
 
-ALIVE = "SELECT count(*) FROM understudy_workers WHERE lease_until >= <now> AND kind <> 'web'"
+ALIVE = "SELECT count(*) FROM understudy_workers WHERE lease_until >= <now> AND kind <> 'web' AND drained_at IS NULL"
 
 
 def find(database: Database, id: str, session: Session | None = None, *, scope: Scope = EVERYTHING) -> Job | None:
@@ -119,7 +119,7 @@ def is_clock_leading(database: Database) -> bool:
 
 
 def workers_alive(database: Database) -> int:
-    """Return how many processes hold a lease and consume queues."""
+    """Return how many processes hold a lease and consume queues; drained ones do not."""
     with database.engine.connect() as connection:
         return int(run(connection, ALIVE).scalar_one())
 

@@ -22,9 +22,9 @@ def health(state: State, tenant: str | None = None) -> dict[str, Any]:
 
     Returns:
         `overallStatus`: `unhealthy` when the database is down, or jobs have waited for more than 60 s and no worker
-        lives; `degraded` when the broker is down or an alert is open; else `healthy`. `reasons`: why it is not healthy.
-        `redisConnected`: whether Redis
-        answers; False without Redis. `transport`, `queues` (seven counts each), `timestamp` in UTC.
+        lives that is not drained; `degraded` when the broker is down or an alert is open; else `healthy`. `reasons`:
+        why it is not healthy. `redisConnected`: whether Redis answers; False without Redis. `transport`, `queues`
+        (seven counts each), `timestamp` in UTC.
     """
     reasons: list[str] = []
     transport = state.transport
@@ -51,7 +51,7 @@ def health(state: State, tenant: str | None = None) -> dict[str, Any]:
             reasons += [f"alert {rule} is open" for rule in sorted(alerts)]
         if queries.oldest_waiting_ms(state.database) > UNATTENDED_MS and not queries.workers_alive(state.database):
             answer["overallStatus"] = "unhealthy"
-            reasons.append("jobs have waited for more than a minute and no worker lives")
+            reasons.append("jobs have waited for more than a minute and no worker takes them")
     except SQLAlchemyError as problem:
         answer["overallStatus"] = "unhealthy"
         answer["database"] = type(problem).__name__

@@ -18,6 +18,8 @@ from .transaction import transaction
 DRAIN = """
 UPDATE understudy_workers SET drained_at = coalesce(drained_at, <now>) WHERE id = :id RETURNING id"""
 
+RESUME = "UPDATE understudy_workers SET drained_at = NULL WHERE id = :id RETURNING id"
+
 ALIVE = "SELECT id FROM understudy_workers WHERE lease_until >= <now>"
 
 
@@ -47,11 +49,26 @@ def listing(state: State) -> Sequence[Process]:
 
 
 def drain(state: State, id: str) -> None:
-    """Let a process claim nothing any more, within a few seconds; what it runs goes on. It stays until it is stopped.
+    """Let a process claim nothing any more, within a few seconds; what it runs goes on.
+
+    It stays until it is stopped or resumed.
 
     Raises:
         JobNotFound: There is no such process.
     """
+    _move(state, DRAIN, id)
+
+
+def resume(state: State, id: str) -> None:
+    """Let a drained process claim again, within a few seconds.
+
+    Raises:
+        JobNotFound: There is no such process.
+    """
+    _move(state, RESUME, id)
+
+
+def _move(state: State, statement: str, id: str) -> None:
     with transaction(state) as connection:
-        if run(connection, DRAIN, id=id).first() is None:
+        if run(connection, statement, id=id).first() is None:
             raise JobNotFound(f"There is no worker {id!r}.")

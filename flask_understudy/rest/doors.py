@@ -70,6 +70,11 @@ class Caller:
         tenant = None if self.may("tenants") else self.principal.tenant
         return Scope(tenant, self.job)
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """What tells callers apart."""
+        return (self.principal.tenant, self.principal.subject)
+
     def may(self, scope: str) -> bool:
         """Whether the caller has a scope."""
         return scope in self.principal.scopes

@@ -5,9 +5,10 @@ The ledger is asked a few times a second: the job may run in any process of any 
 
 from __future__ import annotations
 
+import functools
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,12 +19,14 @@ from ..contrib.api import Answer, instant, not_found
 from ..ledger import TERMINAL, Job, queries
 from ..ledger.scope import Scope
 from ..state import State
-from .doors import JOB_TOKEN, JOB_TOKEN_SECONDS, TokenQuery, caller, door, job_tokens, state
+from .doors import JOB_TOKEN, JOB_TOKEN_SECONDS, Caller, TokenQuery, caller, door, job_tokens, state
 from .shapes import Instant, Shape, summary
 
 TAG = "Following a job"
 
 LOOK_SECONDS = 0.25
+#: When an EventSource comes again: after a stream, and where there was no place to wait.
+RETRY_MS, RETRY_LATER_MS = 1000, 3000
 STREAM_SECONDS = 25.0
 PING_SECONDS = 10.0
 
@@ -52,6 +55,15 @@ def wait_for_end(state: State, scope: Scope, job_id: str, seconds: float) -> Job
         time.sleep(min(LOOK_SECONDS, left))
 
 
+def wait_in_turn(state: State, who: Caller, job_id: str, seconds: float) -> Job | None:
+    """Return a job once it has ended, or as it is after so many seconds; at once when too many requests wait."""
+    job = queries.find(state.database, job_id, scope=who.scope)
+    if seconds == 0 or job is None or job.state in TERMINAL:
+        return job
+    with state.waiting_room.place(who.key) as is_free:
+        return wait_for_end(state, who.scope, job_id, seconds) if is_free else job
+
+
 @door("/<job_id>/token", method="POST", scope="read", tag=TAG, audit_as="job.token", answers={201: JobToken})
 def make_job_token(job_id: str) -> tuple[JobToken, int]:
     """Make a token that a browser can follow this one job with."""
@@ -76,23 +88,37 @@ def make_job_token(job_id: str) -> tuple[JobToken, int]:
 def stream_job(job_id: str, query: TokenQuery) -> Response:
     """Stream what happens to a job, as server-sent events.
 
-    The stream ends with the job, or after 25 s: clients reconnect by themselves, and `Last-Event-ID` leads on.
+    The stream ends with the job, or after 25 s: clients reconnect by themselves, and `Last-Event-ID` leads on. When too
+    many requests wait, it tells what is known and ends at once: clients come again after 3 s.
     """
     who, here = caller(), state()
     job = queries.find(here.database, job_id, scope=who.scope)
     if job is None:
         raise not_found()
     seen = request.headers.get("Last-Event-ID", "")
-    events = _events(here, who.scope, job_id, int(seen) if seen.isdecimal() and len(seen) < 19 else 0)
-    response = Response(events, content_type="text/event-stream")
+    last = int(seen) if seen.isdecimal() and len(seen) < 19 else 0
+    events = functools.partial(_events, here, who.scope, job_id, last)
+    response = Response(stream(here, who, events), content_type="text/event-stream")
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"
     return response
 
 
-def _events(state: State, scope: Scope, job_id: str, last: int) -> Iterator[str]:
-    yield "retry: 1000\n\n"
-    deadline, pinged = time.monotonic() + STREAM_SECONDS, time.monotonic()
+def stream(state: State, who: Caller, events: Callable[[float], Iterator[str]]) -> Iterator[str]:
+    """Stream events for as long as a request may wait; what is known now when there is no place to wait.
+
+    Args:
+        state: The application's side of the library.
+        who: Who asks.
+        events: Yields them for so many seconds; 0 = looks once.
+    """
+    with state.waiting_room.place(who.key) as is_free:
+        yield f"retry: {RETRY_MS if is_free else RETRY_LATER_MS}\n\n"
+        yield from events(STREAM_SECONDS if is_free else 0.0)
+
+
+def _events(state: State, scope: Scope, job_id: str, last: int, seconds: float) -> Iterator[str]:
+    deadline, pinged = time.monotonic() + seconds, time.monotonic()
     shown: tuple[Any, ...] | None = None
     while True:
         job = queries.find(state.database, job_id, scope=scope)
@@ -110,7 +136,7 @@ def _events(state: State, scope: Scope, job_id: str, last: int) -> Iterator[str]
         if job.state in TERMINAL:
             yield _event("done", _told(job), last)
             return
-        if time.monotonic() > deadline:
+        if time.monotonic() >= deadline:
             return
         if time.monotonic() - pinged > PING_SECONDS:
             pinged = time.monotonic()

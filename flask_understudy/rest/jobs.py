@@ -34,7 +34,9 @@ class JobPage(Shape):
 class JobQuery(TokenQuery):
     """Whether to wait."""
 
-    wait: float = Field(0, ge=0, le=30, description="s to wait for the job's end.")
+    wait: float = Field(
+        0, ge=0, le=30, description="s to wait for the job's end; not at all when too many requests wait."
+    )
 
 
 class Cancellation(Body):
@@ -106,7 +108,7 @@ def show_job(job_id: str, query: JobQuery, queue_name: str | None = None) -> Any
     """Describe a job; wait for its end with `wait`, ask whether it changed with `If-None-Match`."""
     who = caller()
     _check_queue(job_id, queue_name)
-    job = following.wait_for_end(state(), who.scope, job_id, query.wait)
+    job = following.wait_in_turn(state(), who, job_id, query.wait)
     body = detail_of(state(), who, existing(job)).model_dump_json(by_alias=True)
     response = Response(body, content_type="application/json")
     response.set_etag(hashlib.sha256(body.encode()).hexdigest()[:32])

@@ -112,7 +112,7 @@ def send_job(body: SendOrder, query: SendQuery) -> tuple[SentJob, int, dict[str,
     is_duplicate = sent.message_id != message.message_id
     if query.wait:
         settle()  # nobody runs what is not committed
-        following.wait_for_end(here, who.scope, sent.message_id, query.wait)
+        following.wait_in_turn(here, who, sent.message_id, query.wait)
     job = operations.existing(here, sent.message_id, who.scope)
     shown = SentJob(**dict(detail_of(here, who, job)), duplicate=is_duplicate)
     return shown, 200 if is_duplicate else 202, {"Location": following.location(job.id)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from ..ledger.scope import Scope
 from ..operations import queues
 from ..state import State
 from .doors import caller, door, state
-from .following import PING_SECONDS, STREAM_SECONDS
+from .following import PING_SECONDS, stream
 
 TAG = "Queues"
 
@@ -28,15 +29,16 @@ LOOK_SECONDS = 1.0
 )
 def stream_counts() -> Response:
     """Stream the counts of all queues, as server-sent events, whenever they change; for 25 s, then reconnect."""
-    response = Response(_counts(state(), caller().scope), content_type="text/event-stream")
+    who, here = caller(), state()
+    events = functools.partial(_counts, here, who.scope)
+    response = Response(stream(here, who, events), content_type="text/event-stream")
     response.headers["X-Accel-Buffering"] = "no"
     return response
 
 
-def _counts(state: State, scope: Scope) -> Iterator[str]:
-    yield "retry: 1000\n\n"
-    deadline, pinged, shown = time.monotonic() + STREAM_SECONDS, time.monotonic(), ""
-    while time.monotonic() < deadline:
+def _counts(state: State, scope: Scope, seconds: float) -> Iterator[str]:
+    deadline, pinged, shown = time.monotonic() + seconds, time.monotonic(), ""
+    while True:
         counts = json.dumps(queues.stats(state, scope))
         if counts != shown:
             shown, pinged = counts, time.monotonic()
@@ -44,4 +46,6 @@ def _counts(state: State, scope: Scope) -> Iterator[str]:
         elif time.monotonic() - pinged > PING_SECONDS:
             pinged = time.monotonic()
             yield ": still here\n\n"
+        if time.monotonic() >= deadline:
+            return
         time.sleep(LOOK_SECONDS)

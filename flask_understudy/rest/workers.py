@@ -24,7 +24,25 @@ class WorkerShape(Shape):
     is_alive: bool = Field(description="Whether its lease holds.")
     started_at: Instant
     lease_until: Instant
-    drained_at: Instant | None = Field(description="Since when it claims nothing any more.")
+    drained_at: Instant | None = Field(description="Since when it claims nothing any more; null = it claims.")
+
+    @classmethod
+    def of(cls, process: operations.Process) -> WorkerShape:
+        """Show a process."""
+        worker = process.worker
+        return cls(
+            id=worker.id,
+            kind=worker.kind,
+            hostname=worker.hostname,
+            pid=worker.pid,
+            queues=worker.queues,
+            threads=worker.threads,
+            active=process.active,
+            is_alive=process.is_alive,
+            started_at=worker.started_at,
+            lease_until=worker.lease_until,
+            drained_at=worker.drained_at,
+        )
 
 
 class Workers(Shape):
@@ -33,8 +51,8 @@ class Workers(Shape):
     data: list[WorkerShape]
 
 
-class Draining(Shape):
-    """The process that claims nothing any more."""
+class Asked(Shape):
+    """The process that was asked."""
 
     id: str
 
@@ -42,24 +60,7 @@ class Draining(Shape):
 @door("/workers", scope="tenants", tag=TAG, answers={200: Workers})
 def list_workers() -> Workers:
     """List the processes that run jobs."""
-    return Workers(
-        data=[
-            WorkerShape(
-                id=process.worker.id,
-                kind=process.worker.kind,
-                hostname=process.worker.hostname,
-                pid=process.worker.pid,
-                queues=process.worker.queues,
-                threads=process.worker.threads,
-                active=process.active,
-                is_alive=process.is_alive,
-                started_at=process.worker.started_at,
-                lease_until=process.worker.lease_until,
-                drained_at=process.worker.drained_at,
-            )
-            for process in operations.listing(state())
-        ]
-    )
+    return Workers(data=[WorkerShape.of(process) for process in operations.listing(state())])
 
 
 @door(
@@ -68,9 +69,23 @@ def list_workers() -> Workers:
     scope="tenants",
     tag=TAG,
     audit_as="worker.drain",
-    answers={202: Draining},
+    answers={202: Asked},
 )
-def drain_worker(worker_id: str) -> tuple[Draining, int]:
-    """Let a process claim nothing any more, within a few seconds; what it runs goes on."""
+def drain_worker(worker_id: str) -> tuple[Asked, int]:
+    """Let a process claim nothing any more, within a few seconds; what it runs goes on. `resume` undoes it."""
     operations.drain(state(), worker_id)
-    return Draining(id=worker_id), 202
+    return Asked(id=worker_id), 202
+
+
+@door(
+    "/workers/<worker_id>/resume",
+    method="POST",
+    scope="tenants",
+    tag=TAG,
+    audit_as="worker.resume",
+    answers={202: Asked},
+)
+def resume_worker(worker_id: str) -> tuple[Asked, int]:
+    """Let a drained process claim again, within a few seconds."""
+    operations.resume(state(), worker_id)
+    return Asked(id=worker_id), 202

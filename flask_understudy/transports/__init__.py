@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Protocol
 
+from ..errors import ConfigError
 from ..ledger.transitions import Due
 from .database import DatabaseTransport
 from .redis import RedisTransport
 
 
 class Transport(Protocol):
-    """The verbs of a transport. Only `announce`, `take` and `depths` may raise, and then `TransportError`."""
+    """The verbs of a transport. Only `announce`, `take`, `wait` and `depths` may raise, and then `TransportError`.
+
+    Attributes:
+        name: As it is told.
+        keeps_order: Whether the ids it gives are the best ones, to be claimed as they are. Else an id is no more than
+            a sign that there is work, which is claimed in the ledger's order.
+    """
 
     name: str
+    keeps_order: bool
 
     @property
     def is_up(self) -> bool:
@@ -39,15 +49,23 @@ class Transport(Protocol):
 
 
 def transport_for(url: str, *, runway: int, timeout: float) -> Transport:
-    """Return the transport of a URL: `database`, or `redis://…`.
+    """Return the transport of a URL: `database`, `redis://…` or `sqs://…`.
 
     Args:
         url: As `config.addresses.transport_url` returns it.
         runway: Ids per queue that the broker holds at the most.
         timeout: s that one exchange may take in a request.
+
+    Raises:
+        ConfigError: It is SQS, and boto3 is not installed or cannot be set up.
     """
     if url == "database":
         return DatabaseTransport()
+    if url.startswith("sqs"):
+        if find_spec("boto3") is None:
+            raise ConfigError("Amazon SQS needs a package: pip install 'flask-understudy[sqs]'")
+        transport: Transport = import_module(".sqs", __name__).SqsTransport(url, timeout=timeout)
+        return transport
     return RedisTransport(url, runway=runway, timeout=timeout)
 
 

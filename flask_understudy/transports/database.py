@@ -12,6 +12,7 @@ class DatabaseTransport:
     """Wakes the threads of this process; workers of other processes look at the ledger by themselves."""
 
     name = "database"
+    keeps_order = False
     is_up = True
 
     def __init__(self) -> None:

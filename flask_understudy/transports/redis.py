@@ -56,6 +56,7 @@ class RedisTransport:
     """
 
     name = "redis"
+    keeps_order = True
 
     def __init__(self, url: str, *, runway: int, timeout: float) -> None:
         self.url = url

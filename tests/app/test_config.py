@@ -116,6 +116,20 @@ def test_links_start_with_app_url_or_nextauth_url(tmp_path: Path, environ: dict[
     assert read(environ, tmp_path)["APP_URL"] == expected
 
 
+@pytest.mark.requirement("H01")
+def test_own_name_of_the_signing_key_goes_before_the_others(tmp_path: Path) -> None:
+    environ = {"INNGEST_SIGNING_KEY": "i" * 16, "JOBS_SIGNING_KEY": "j" * 16, "UNDERSTUDY_SIGNING_KEY": "u" * 16}
+
+    found = []
+    for name in reversed(list(environ)):
+        found.append(read(environ, tmp_path)["UNDERSTUDY_SIGNING_KEY"])
+        del environ[name]
+
+    assert found == ["u" * 16, "j" * 16, "i" * 16]
+    with pytest.raises(ConfigurationError, match="UNDERSTUDY_SIGNING_KEY: got .not shown., expected at least 16"):
+        read({"JOBS_SIGNING_KEY": "short"}, tmp_path)
+
+
 @pytest.mark.requirement("H10")
 def test_smtp_settings_reach_the_mail_extension(tmp_path: Path) -> None:
     values = read(

@@ -7,25 +7,32 @@ import json
 import socket
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.app.processes import Running, call
+from tests.app.processes import Running, call, flask
 from tools.servers.process import free_port
+from tools.waiting import wait_for
 
 
 @pytest.fixture
-def port(tmp_path: Path) -> Iterator[int]:
-    """The port of the service under gunicorn."""
-    port = free_port()
-    environ = {
-        "PORT": str(port),
+def environ(tmp_path: Path) -> dict[str, str]:
+    """How the service runs: one process, and nobody does jobs."""
+    return {
+        "PORT": str(free_port()),
         "INSTANCE_PATH": str(tmp_path / "instance"),
         "UNDERSTUDY_WORKER": "off",
         "WEB_CONCURRENCY": "1",
     }
+
+
+@pytest.fixture
+def port(environ: dict[str, str], tmp_path: Path) -> Iterator[int]:
+    """The port of the service under gunicorn."""
+    port = int(environ["PORT"])
     with Running([sys.executable, "-m", "gunicorn", "wsgi:app"], environ, tmp_path / "log") as running:
         running.wait_until(lambda: call(f"http://127.0.0.1:{port}/api/health/live")[0] == 200, "the service")
         yield port
@@ -79,3 +86,21 @@ def test_body_in_chunks_is_refused_above_the_limit_and_read_below(port: int) -> 
     assert small[0] == 422
     for status, problem in (padded, filled):
         assert (status, "262144 bytes" in problem["detail"]) == (413, True)
+
+
+@pytest.mark.parametrize("path", ["/api/jobs/{id}?wait=20", "/api/jobs/{id}/events"])
+def test_requests_that_wait_leave_threads_to_the_others(environ: dict[str, str], port: int, path: str) -> None:
+    flask(environ, "db", "upgrade")
+    token = dict(line.split() for line in flask(environ, "demo").splitlines() if len(line.split()) == 2)["member"]
+    mail = {"to": "a@example.com", "subject": "s", "text": "t"}
+    status, sent = call(f"http://127.0.0.1:{port}/api/jobs", token, {"type": "email:send", "payload": mail})
+    assert status == 202, sent
+    url = f"http://127.0.0.1:{port}{path.format(id=json.loads(sent)['id'])}"
+
+    with ThreadPoolExecutor(40) as crowd:
+        answers = [crowd.submit(call, url, token) for _ in range(40)]
+        wait_for(lambda: sum(answer.done() for answer in answers) >= 36, "those without a place to be answered")
+        status, _ = call(f"http://127.0.0.1:{port}/api/health/live")
+        waiting = sum(not answer.done() for answer in answers)
+
+    assert (status, waiting) == (200, 4)

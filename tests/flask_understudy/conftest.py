@@ -35,7 +35,7 @@ from tools.waiting import wait_for
 
 MakeSite = Callable[..., "Site"]
 
-_PREFIXES = ("UNDERSTUDY_", "QUEUE_", "SCHEDULER_", "REDIS_", "DATABASE_", "FLASK_")
+_PREFIXES = ("UNDERSTUDY_", "QUEUE_", "SCHEDULER_", "REDIS_", "DATABASE_", "FLASK_", "AWS_", "SQS_")
 
 #: Short times, so that nothing takes longer than it must; the published ones are in `Config`.
 QUICK: dict[str, Any] = {

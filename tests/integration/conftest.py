@@ -14,7 +14,7 @@ from tests.integration.deployment import Deployment
 
 Install = Callable[..., Deployment]
 
-SETTINGS = ("UNDERSTUDY_", "QUEUE_", "SCHEDULER_", "DATABASE_", "REDIS_", "FLASK_")
+SETTINGS = ("UNDERSTUDY_", "QUEUE_", "SCHEDULER_", "DATABASE_", "REDIS_", "FLASK_", "AWS_", "SQS_")
 FIGURES = "figure"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import database, failures, mail, redis, schedules, settings, work
+from . import database, failures, mail, redis, schedules, settings, sqs, work
 from .finding import Check, Finding
 
 #: Those that need the database, or its tables, are left out while these are not there.
@@ -24,6 +24,9 @@ CHECKS: tuple[Check, ...] = (
     Check("redis memory", redis.memory, needs=("redis",)),
     Check("redis persistence", redis.persistence, needs=("redis",)),
     Check("redis clock", redis.clock, needs=("redis",)),
+    Check("sqs", sqs.reachable),
+    Check("sqs permissions", sqs.permissions, needs=("sqs",)),
+    Check("sqs queue", sqs.queue, needs=("sqs",)),
     Check("mail", mail.reachable),
     Check("workers", work.workers, needs=("database", "tables")),
     Check("consumers", work.consumers, needs=("database", "tables")),

@@ -11,7 +11,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from ...config.addresses import redacted
+from ...config.redacted import redacted
 from ...state import State
 from .database import skew
 from .finding import ERROR, NOTE, OK, WARNING, Finding
@@ -43,7 +43,7 @@ def _info(state: State, section: str) -> dict[str, Any]:
 def reachable(state: State) -> Iterator[Finding]:
     """Look whether it answers, how fast, and what it is."""
     if state.transport.name != "redis":
-        yield Finding(NOTE, "not used: the database carries")
+        yield Finding(NOTE, f"not used: {'SQS' if state.transport.name == 'sqs' else 'the database'} carries")
         return
     where = redacted(state.config.transport)
     try:

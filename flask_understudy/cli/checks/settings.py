@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from ...config.addresses import redacted
+from ...config.redacted import redacted
 from ...state import State
 from .finding import ERROR, NOTE, OK, WARNING, Finding
 

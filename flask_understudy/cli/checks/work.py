@@ -45,12 +45,14 @@ SELECT count(*), max(size) FROM (
 WHERE size > :warn"""
 
 START = "Start one: flask jobs worker"
+RESUME = "If nobody means it any more: flask jobs workers resume ID, or start the worker anew. See: flask jobs workers"
 
 
 def workers(state: State) -> Iterator[Finding]:
     """Look whether processes are alive that run jobs."""
     found = [row for row in listing(state) if row.worker.kind != "web"]
     alive = [row for row in found if row.is_alive]
+    drained = [row for row in alive if row.worker.drained_at is not None]
     dead = len(found) - len(alive)
     waits = any(n for _, n, _ in _waiting(state))
     if alive:
@@ -62,6 +64,8 @@ def workers(state: State) -> Iterator[Finding]:
         if active >= threads and waits:
             remedy = "More threads or processes, or a worker of its own for slow queues: flask jobs worker --queues …"
             yield Finding(NOTE, "every thread is busy and jobs wait", remedy)
+        if drained:
+            yield Finding(NOTE, f"{counted(len(drained), 'worker')} of them drained: they claim nothing", RESUME)
     elif waits:
         yield Finding(ERROR, "no worker is alive, and jobs wait", START)
     else:
@@ -77,12 +81,17 @@ def _waiting(state: State) -> list[tuple[str, int, int]]:
 
 def consumers(state: State) -> Iterator[Finding]:
     """Look whether each queue in which jobs wait has a worker that consumes it."""
-    alive = [row for row in listing(state) if row.is_alive and row.worker.kind != "web"]
+    alive = [row.worker for row in listing(state) if row.is_alive and row.worker.kind != "web"]
     if not alive:
         return
-    consumed = {queue for row in alive for queue in row.worker.queues}
+    consumed = {queue for worker in alive for queue in worker.queues if worker.drained_at is None}
+    drained = {queue for worker in alive for queue in worker.queues} - consumed
     lonely = [(queue, n) for queue, n, _ in _waiting(state) if queue not in consumed]
     for queue, n in lonely:
+        if queue in drained:
+            found = f"{counted(n, 'job')} wait in {queue}, and no worker takes them: all that consume it are drained"
+            yield Finding(WARNING, found, RESUME)
+            continue
         remedy = f"Run: flask jobs worker --queues {queue}, or start the workers with the module that declares it."
         yield Finding(ERROR, f"{counted(n, 'job')} wait in {queue}, which no worker consumes", remedy)
     if not lonely:

@@ -104,6 +104,29 @@ def test_a_job_done_elsewhere_is_completed_once(reporting: Flask, client: FlaskC
     assert report(client, {**body, "status": "failed"}).status_code == 409
 
 
+@pytest.mark.requirement("I05", "H01")
+@pytest.mark.parametrize("name", ["UNDERSTUDY_SIGNING_KEY", "JOBS_SIGNING_KEY", "INNGEST_SIGNING_KEY"])
+def test_the_environment_opens_the_reports(
+    make_app: Callable[..., Flask], sqlite_url: str, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, SECRET)
+    app = make_app(sqlite_url)
+    with app.app_context():
+        id = delete_old_sessions.send().message_id
+
+    answer = report(app.test_client(), {"jobId": id, "attempt": 1, "status": "completed"})
+
+    assert answer.status_code == 200
+
+
+@pytest.mark.requirement("H01")
+def test_reports_are_closed_without_a_key_and_say_which(make_app: Callable[..., Flask], sqlite_url: str) -> None:
+    answer = report(make_app(sqlite_url).test_client(), {"jobId": "x", "attempt": 1, "status": "completed"})
+
+    assert answer.status_code == 404
+    assert "UNDERSTUDY_SIGNING_KEY" in answer.json["detail"]
+
+
 @pytest.mark.requirement("I05")
 def test_a_job_that_failed_elsewhere_is_failed(reporting: Flask, client: FlaskClient, job_id: str) -> None:
     answer = report(client, {"jobId": job_id, "attempt": 1, "status": "failed", "error": "no paper"})
@@ -125,7 +148,7 @@ def test_a_report_that_is_not_signed_is_refused(reporting: Flask, client: FlaskC
     assert report(client, body, at=time.time() + 400).status_code == 401
     assert report(client, body, change=b" ").status_code == 401
     reporting.config["UNDERSTUDY_SIGNING_KEY"] = ""
-    assert report(client, body).status_code == 503
+    assert report(client, body).status_code == 404
     with reporting.app_context():
         job = jobs.get(job_id)
         assert job is not None

@@ -71,6 +71,22 @@ def test_queue_that_no_worker_consumes_is_named(cli: Typist) -> None:
     assert "flask jobs worker --queues email" in found["remedy"]
 
 
+@pytest.mark.requirement("S04", "S10")
+def test_queue_whose_workers_are_all_drained_is_named_with_the_way_back(cli: Typist) -> None:
+    cli.send()
+    worker = cli.site.process()
+    cli.site.execute("UPDATE understudy_workers SET queues = '[\"email\"]'")
+    assert finding(cli, "consumers")["status"] == "ok"
+
+    cli("workers", "drain", worker.id)
+
+    found = finding(cli, "consumers")
+    assert (found["status"], found["remedy"].count("flask jobs workers resume")) == ("warning", 1)
+    assert "1 job wait in email, and no worker takes them: all that consume it are drained" in found["found"]
+    cli("workers", "resume", worker.id)
+    assert finding(cli, "consumers")["status"] == "ok"
+
+
 @pytest.mark.requirement("S06")
 def test_clock_that_does_not_lead_and_late_jobs_are_told(cli: Typist) -> None:
     id = cli.send(delay=60_000)

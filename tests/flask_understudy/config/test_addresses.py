@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from flask_understudy.config import Config
-from flask_understudy.config.addresses import redacted
+from flask_understudy.config.redacted import redacted
+from flask_understudy.config.sqs import address_of
 from flask_understudy.errors import ConfigError
 
 
@@ -111,3 +112,99 @@ def test_a_wrong_address_of_redis_names_its_key_and_a_valid_form(key: str, url: 
 )
 def test_a_usable_address_of_redis_is_taken_as_it_is(url: str) -> None:
     assert read(REDIS_URL=url).transport == url
+
+
+QUEUE = "https://sqs.us-east-1.amazonaws.com/123456789/my-queue"
+
+
+@pytest.mark.requirement("H03", "G04", "V09", "V07")
+@pytest.mark.parametrize(
+    ("environ", "transport"),
+    [
+        ({"SQS_QUEUE_URL": QUEUE}, "sqs://sqs.us-east-1.amazonaws.com/123456789/my-queue"),
+        (
+            {"SQS_QUEUE_URL": QUEUE, "UNDERSTUDY_TRANSPORT": "sqs", "REDIS_URL": "redis://cache"},
+            "sqs://sqs.us-east-1.amazonaws.com/123456789/my-queue",
+        ),
+        ({"SQS_QUEUE_URL": QUEUE, "UNDERSTUDY_TRANSPORT": "database"}, "database"),
+        ({"SQS_QUEUE_URL": QUEUE, "UNDERSTUDY_TRANSPORT": "redis://other"}, "redis://other"),
+        ({"UNDERSTUDY_TRANSPORT": "sqs://sqs.eu-west-1.amazonaws.com/1/q"}, "sqs://sqs.eu-west-1.amazonaws.com/1/q"),
+        ({"SQS_QUEUE_URL": "http://127.0.0.1:4566/000000000000/q"}, "sqs+http://127.0.0.1:4566/000000000000/q"),
+        ({"UNDERSTUDY_TRANSPORT": "sqs+http://127.0.0.1:4566/0/q"}, "sqs+http://127.0.0.1:4566/0/q"),
+    ],
+)
+def test_the_url_of_a_queue_is_enough_for_sqs(environ: dict[str, str], transport: str) -> None:
+    assert read(**environ).transport == transport
+
+
+@pytest.mark.requirement("H03")
+def test_redis_url_wins_over_the_queue_url_and_that_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    assert read(REDIS_URL="redis://cache", SQS_QUEUE_URL=QUEUE).transport == "redis://cache"
+    assert "Set UNDERSTUDY_TRANSPORT=sqs for SQS" in caplog.text
+
+
+@pytest.mark.requirement("R05", "H03")
+@pytest.mark.parametrize(
+    ("host", "region"),
+    [
+        ("sqs.eu-west-1.amazonaws.com", "eu-west-1"),
+        ("sqs.us-gov-west-1.amazonaws.com", "us-gov-west-1"),
+        ("sqs.cn-north-1.amazonaws.com.cn", "cn-north-1"),
+        ("sqs-fips.us-east-2.amazonaws.com", "us-east-2"),
+        ("ap-southeast-2.queue.amazonaws.com", "ap-southeast-2"),
+        ("vpce-0a1b-c2d3.sqs.us-east-1.vpce.amazonaws.com", "us-east-1"),
+        ("sqs.us-east-1.localhost.localstack.cloud:4566", "us-east-1"),
+        ("queue.amazonaws.com", ""),
+        ("127.0.0.1:4566", ""),
+    ],
+)
+def test_the_host_of_a_queue_tells_the_region_and_is_the_endpoint(host: str, region: str) -> None:
+    address = address_of(read(SQS_QUEUE_URL=f"https://{host}/1/q").transport)
+    assert (address.region, address.endpoint, address.queue_url) == (
+        region,
+        f"https://{host}",
+        f"https://{host}/1/q",
+    )
+
+
+@pytest.mark.requirement("H03", "H17")
+@pytest.mark.parametrize(
+    "url",
+    [
+        "my-queue",
+        "https://sqs.us-east-1.amazonaws.com",
+        "https://sqs.us-east-1.amazonaws.com/",
+        "https://sqs.us-east-1.amazonaws.com:port/1/q",
+        "https://[bad/1/q",
+        "https://sqs.us-east-1.amazonaws.com/1/q?x=1",
+        "https://sqs.us-east-1.amazonaws.com/1/a queue",
+        "ftp://sqs.us-east-1.amazonaws.com/1/q",
+        "arn:aws:sqs:us-east-1:1:q",
+        "redis://cache",
+    ],
+)
+def test_what_is_no_queue_is_refused_with_a_valid_form(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"^SQS_QUEUE_URL is .*no SQS queue.*such as https://sqs\."):
+        read(SQS_QUEUE_URL=url)
+
+
+@pytest.mark.requirement("H03", "H17")
+def test_sqs_without_a_queue_and_wrong_urls_of_the_transport_are_refused() -> None:
+    with pytest.raises(ConfigError, match="SQS_QUEUE_URL does not name the queue; it takes"):
+        read(UNDERSTUDY_TRANSPORT="sqs")
+    with pytest.raises(ConfigError, match="^UNDERSTUDY_TRANSPORT is .*such as sqs://sqs"):
+        read(UNDERSTUDY_TRANSPORT="sqs://eu-west-1")
+    with pytest.raises(ConfigError, match="it takes database, sqs, redis://"):
+        read(UNDERSTUDY_TRANSPORT="amqp://h")
+
+
+@pytest.mark.requirement("G04", "H17")
+def test_a_fifo_queue_is_refused_with_the_reason() -> None:
+    with pytest.raises(ConfigError, match="a FIFO queue. Make a standard one: .* deduplication are the ledger's"):
+        read(SQS_QUEUE_URL=QUEUE + ".fifo")
+
+
+def test_a_refused_queue_url_does_not_show_its_password() -> None:
+    with pytest.raises(ConfigError) as refusal:
+        read(SQS_QUEUE_URL="https://user:hidden@sqs.us-east-1.amazonaws.com/1/q")
+    assert "hidden" not in str(refusal.value)

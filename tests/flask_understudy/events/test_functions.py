@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from types import ModuleType
 from typing import Any
 
 import pytest
 
-from flask_understudy import Event
+from flask_understudy import Event, current_job
 from flask_understudy.errors import ConfigError
-from flask_understudy.events import functions
 from tests.flask_understudy.conftest import Site
 
 
@@ -36,32 +34,27 @@ def test_a_function_listens_with_its_own_retries(site: Site) -> None:
     assert (done.result, heard) == ({"success": True}, [NewEvent(user_id=7)])
 
 
-@pytest.fixture
-def step(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Something that stands where the durable steps are."""
-    steps: Any = ModuleType(functions.STEPS)
-    steps.step = object()
-    monkeypatch.setattr(functions, "find_spec", lambda name: name)
-    monkeypatch.setattr(functions, "import_module", lambda name: steps)
-    return steps.step
+@pytest.mark.requirement("B13", "B14", "U05")
+def test_a_function_of_two_is_given_the_steps(site: Site) -> None:
+    done: list[int] = []
 
+    def do_something(user_id: int) -> dict[str, int]:
+        done.append(user_id)
+        return {"user": user_id}
 
-def test_a_function_of_two_is_given_the_steps(sqlite_site: Site, step: Any) -> None:
-    given = []
+    @site.jobs.create_function(id="with-step", event=NewEvent, retries=1, min_backoff=0)
+    def run(event: NewEvent, step: Any) -> dict[str, Any]:
+        found = step.run("do-something", do_something, event.user_id)
+        if current_job.attempt == 1:
+            raise RuntimeError("once")
+        return {"success": True, **found}
 
-    @sqlite_site.jobs.create_function(id="with-step", event=NewEvent)
-    def run(event: NewEvent, step: Any) -> None:
-        given.append((event, step))
+    site.jobs.publish(NewEvent(user_id=7))
+    site.worker.drain(include_delayed=True)
 
-    @sqlite_site.jobs.create_function(id="async-with-step", event=NewEvent)
-    async def run_async(event: NewEvent, step: Any) -> None:
-        given.append((event, step))
-
-    sqlite_site.start_worker()
-    for id in sqlite_site.jobs.publish(NewEvent(user_id=7)).job_ids:
-        sqlite_site.eventually("completed", id)
-
-    assert given == [(NewEvent(user_id=7), step)] * 2
+    [job] = site.all_jobs()
+    assert (job.state, job.attempt, job.result) == ("completed", 2, {"success": True, "user": 7})
+    assert done == [7]
 
 
 def test_what_cannot_be_a_function_of_an_event_is_refused(sqlite_site: Site) -> None:

@@ -62,7 +62,6 @@ def schema(make_site: MakeSite, sqlite_ledger: str, monkeypatch: pytest.MonkeyPa
     """The API of a site with a few jobs, as schemathesis sees it."""
     monkeypatch.setattr("flask_understudy.rest.following.STREAM_SECONDS", 0.05)
     monkeypatch.setattr("flask_understudy.rest.following.LOOK_SECONDS", 0.01)
-    monkeypatch.setattr("flask_understudy.rest.stream.STREAM_SECONDS", 0.05)
     monkeypatch.setattr("flask_understudy.rest.stream.LOOK_SECONDS", 0.01)
     api = open_api(make_site(sqlite_ledger))
     api.site.worker.run(api.send("a@b.c"))

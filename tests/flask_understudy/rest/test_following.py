@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from flask_understudy.rest import following
+from flask_understudy.waiting import WaitingRoom
 from tests.flask_understudy.rest.conftest import PREFIX, Api
 from tools.waiting import wait_for
 
@@ -67,6 +68,39 @@ def test_a_job_that_is_deleted_ends_its_stream(api: Api) -> None:
     assert events(answer[0])[-1] == "done"
 
 
+def test_a_stream_without_a_place_tells_what_is_known_and_ends(api: Api) -> None:
+    id = api.send("x")
+    api.site.state.waiting_room = WaitingRoom(0, 0)
+
+    job, counts = api("GET", f"/{id}/events").text, api("GET", "/stream").text
+
+    assert (events(job), events(counts)) == (["state"], ["counts"])
+    assert job.startswith("retry: 3000\n") and counts.startswith("retry: 3000\n")
+
+
+def test_a_long_poll_without_a_place_is_answered_at_once(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(following, "wait_for_end", None)  # who waits fails
+    api.site.state.waiting_room = WaitingRoom(0, 0)
+    id = api.send("x")
+
+    assert api.get(f"/{id}?wait=30")["state"] == "waiting"
+    assert api.post("?wait=30", 202, json={"type": "work", "payload": {}})["state"] == "waiting"
+
+
+def test_a_stream_that_was_left_frees_its_place(api: Api) -> None:
+    id = api.send("x")
+    room = api.site.state.waiting_room = WaitingRoom(1, 1)
+
+    answer = api("GET", f"/{id}/events", buffered=False)
+    next(iter(answer.response))
+    with room.place("another") as while_it_streams:
+        pass
+    answer.close()
+
+    with room.place("another") as afterwards:
+        assert (while_it_streams, afterwards) == (False, True)
+
+
 def test_a_token_opens_one_job_and_only_to_read_it(api: Api) -> None:
     mine, other = api.send("a@b.c"), api.send("b@b.c")
     made = api.as_(scopes="read").post(f"/{mine}/token", 201)
@@ -96,7 +130,7 @@ def test_a_token_that_is_old_or_forged_opens_nothing(api: Api, monkeypatch: pyte
 
 
 def test_counts_are_streamed(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flask_understudy.rest.stream.STREAM_SECONDS", 0.1)
+    monkeypatch.setattr(following, "STREAM_SECONDS", 0.1)
     monkeypatch.setattr("flask_understudy.rest.stream.LOOK_SECONDS", 0.05)
     api.send("a@b.c")
     api.send("a@b.c", tenant="other")

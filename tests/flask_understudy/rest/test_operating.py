@@ -138,6 +138,11 @@ def test_workers_are_shown_and_drained(api: Api) -> None:
     assert process.drained.is_set()
     assert operator.get("/workers")["data"][0]["drainedAt"] is not None
     operator.post("/workers/nobody/drain", 404)
+    operator.post(f"/workers/{process.id}/resume", 202)
+    process.heartbeat.renew()
+    assert not process.drained.is_set()
+    api.post(f"/workers/{process.id}/resume", 403)
+    operator.post("/workers/nobody/resume", 404)
 
 
 def test_a_drained_worker_claims_nothing(carried_site: Site) -> None:
@@ -148,6 +153,8 @@ def test_a_drained_worker_claims_nothing(carried_site: Site) -> None:
 
     id = api.send("a")
     assert api.get(f"/{id}?wait=1")["state"] == "waiting"
+    api.as_(scopes=f"{EVERY_SCOPE} tenants").post(f"/workers/{worker.id}/resume", 202)
+    assert api.get(f"/{id}?wait=20")["state"] == "completed"
 
 
 def test_each_act_is_one_line_of_the_audit(api: Api) -> None:

@@ -56,8 +56,8 @@ def call(api: Api, rule: Rule, method: str, **values: str) -> Any:
 
 @pytest.fixture(autouse=True)
 def short_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flask_understudy.rest.following.STREAM_SECONDS", 0.01)
     for module in ("following", "stream"):
-        monkeypatch.setattr(f"flask_understudy.rest.{module}.STREAM_SECONDS", 0.01)
         monkeypatch.setattr(f"flask_understudy.rest.{module}.LOOK_SECONDS", 0.01)
 
 
