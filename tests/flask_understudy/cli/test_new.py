@@ -86,6 +86,7 @@ def test_what_it_writes_passes_the_style_check_and_its_own_tests(tmp_path: Path)
 
     written = project.new("job", "send-digest").splitlines()
     project.new("event", "LeaveApproved")
+    project.new("workflow", "onboard-employee")
 
     assert written == [
         str(tmp_path / "shop/jobs/send_digest.py"),
@@ -97,9 +98,10 @@ def test_what_it_writes_passes_the_style_check_and_its_own_tests(tmp_path: Path)
         assert style.returncode == 0, style.stdout + style.stderr
     tests = project.run("pytest", "-q", "-p", "no:randomly", "-p", "no:valkey", "tests")
     assert tests.returncode == 0, tests.stdout
-    assert "2 passed" in tests.stdout
+    assert "3 passed" in tests.stdout
     types = project.run("flask", "jobs", "types").stdout
     assert "send-digest" in types
+    assert "onboard-employee" in types
     assert "on:leave.approved:hear_leave_approved" in types
 
 
