@@ -8,9 +8,7 @@ follow-up that is stored in the same transaction as the finish, so that neither 
 from __future__ import annotations
 
 import functools
-import json
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
@@ -24,49 +22,28 @@ from sqlalchemy.orm import Session
 
 from . import signals
 from .context import RunningJob, enter, leave
-from .encoding import encode, printable
+from .encoding import printable
+from .endings import ReportedFailure, allows_retry, backoff, encoded_result, ending_of, not_asked_for
 from .errors import (
-    InvalidJob,
-    JobCancelled,
     LeaseLost,
-    StepsChanged,
-    UnderstudyError,
-    described,
-    without_statements,
 )
-from .fingerprints import fingerprint_of
 from .joining import joined
 from .ledger import steps, transitions
 from .ledger.transitions import MAX_HAND_BACKS, Claimed, Ending, NewJob
 from .ledger.writer import Finish, LogLine, Progress
-from .policy import LIBRARY_FACTOR, LIBRARY_JITTER, LIBRARY_MAX_BACKOFF_MS, backoff_ms
 from .redaction import redacted_arguments, redacted_text
 from .signals import JobNotice
+from .storing import tell_added
 
 if TYPE_CHECKING:
     from flask.ctx import AppContext
 
-    from .config import Config
     from .worker import WorkerProcess
 
-MAX_ERROR = 2_000
-MAX_TRACEBACK = 16_384
 MAX_LOG_LINES = 1_000
 MAX_LOG_LINE = 4_000
 
 _finishing: ContextVar[ClaimedMessage | None] = ContextVar("understudy_finishing", default=None)
-
-
-def not_asked_for(names: list[str]) -> StepsChanged:
-    """Return the error about steps that a job has done and its actor does not have any more."""
-    return StepsChanged(
-        f"This job has done the steps {', '.join(map(repr, names))}, and its actor ended without asking for them. "
-        "Put them back, or say step.removed(name) in their place; then retry the job."
-    )
-
-
-class ReportedFailure(UnderstudyError):
-    """An actor returned `{"status": "failed", "reason": …}`: failed, and not to be retried (requirement B10)."""
 
 
 def finishing() -> ClaimedMessage | None:
@@ -256,33 +233,15 @@ class ClaimedMessage(MessageProxy):
 
     def allows_retry(self, exception: BaseException) -> bool:
         """Whether the job may be tried again after this, by its actor's options (C1 to C5)."""
-        options = self.worker.broker.get_actor(self.actor_name).options
-        throws, retry_when = options.get("throws"), options.get("retry_when")
-        if throws and isinstance(exception, throws):
-            return False
-        retries, allowed = self.claimed.attempt - 1, self.claimed.max_attempts
-        if retry_when is not None:
-            return bool(retry_when(retries, exception))
-        return allowed is None or retries + 1 < allowed
+        return allows_retry(self.claimed, self._actor_options, exception)
 
     def backoff(self, retry: int) -> int:
         """Return the ms to wait before a retry, by number: call, else actor, else queue, else settings."""
-        config: Config = self.worker.config
-        actor, policy = self.worker.broker.get_actor(self.actor_name), config.queues.get(self.queue_name)
+        return backoff(retry, self.claimed, self._actor_options, self.worker.config)
 
-        def resolved(name: str, default: float) -> float:
-            for value in (self.options.get(name), actor.options.get(name), getattr(policy, name, None)):
-                if value is not None:
-                    return float(value)
-            return default
-
-        return backoff_ms(
-            retry,
-            base=int(resolved("min_backoff", config.backoff_ms)),
-            factor=resolved("backoff_factor", LIBRARY_FACTOR),
-            ceiling=int(resolved("max_backoff", LIBRARY_MAX_BACKOFF_MS)),
-            jitter=resolved("jitter", LIBRARY_JITTER),
-        )
+    @property
+    def _actor_options(self) -> dict[str, Any]:
+        return self.worker.broker.get_actor(self.actor_name).options
 
     def give_up(self, reason: str, exception: BaseException | None) -> None:
         """Fail the job for good."""
@@ -294,27 +253,10 @@ class ClaimedMessage(MessageProxy):
         self.ending = self._ending("cancelled", "cancelled", exception, reason="cancelled")
 
     def _ending(self, state: str, outcome: str, exception: BaseException | None, **more: Any) -> Ending:
-        error, trace, fingerprint = None, None, None
-        if exception is not None:
-            text = described(exception)
-            error = printable(redacted_text(text), MAX_ERROR)
-            fingerprint = fingerprint_of(self.claimed.actor, exception, text)
-        if exception is not None and not isinstance(exception, ReportedFailure | JobCancelled):
-            whole = without_statements("".join(traceback.format_exception(exception, limit=30)), exception)
-            trace = printable(redacted_text(whole)[-MAX_TRACEBACK:], MAX_TRACEBACK)
-        return Ending(
-            self.claimed.id,
-            self.claimed.fence,
-            state,
-            outcome,
-            error=error,
-            traceback=trace,
-            fingerprint=fingerprint,
-            **more,
-        )
+        return ending_of(self.claimed, state, outcome, exception, **more)
 
     def _finish(self, exception: BaseException | None) -> Finish:
-        claimed, encoded = self.claimed, None
+        claimed = self.claimed
         if self.recorded:
             if exception is not None:
                 self.worker.logger.error(
@@ -325,18 +267,8 @@ class ClaimedMessage(MessageProxy):
             self.ending = None
         elif self.ending is None and (self.failed or exception is not None):
             self.give_up("error", exception)
-        if self.result is not None:
-            try:
-                encoded = encode(self.result, f"The result of {claimed.actor}")
-            except InvalidJob as problem:
-                if self.ending is None:
-                    encoded = encode(printable(repr(self.result), MAX_ERROR), "A result")
-                    self.worker.logger.warning("Job %s: %s Its repr is kept.", claimed.id, problem)
-            if encoded is not None and len(encoded.encode()) > self.worker.config.max_payload_bytes:
-                encoded = json.dumps(encoded[:MAX_ERROR] + "…")
-                self.worker.logger.warning(
-                    "Job %s returned more than is kept; store data and return its id.", claimed.id
-                )
+        limit = self.worker.config.max_payload_bytes
+        encoded = encoded_result(claimed, self.result, limit, completed=self.ending is None)
         if self.ending is not None and self.ending.state == "failed":
             self.ending.result = encoded
         finish = Finish(claimed.id, claimed.fence, encoded, self.ending, self.follow_ups)
@@ -396,7 +328,7 @@ class ClaimedMessage(MessageProxy):
                 self._tell(signals.job_cancelled, error=error)
             case _ if self.ending is not None and self.ending.charged:
                 self._tell(signals.job_failed, error=error, will_retry=True)
-        self.worker.broker.tell_added(self.worker.state, born)
+        tell_added(self.worker.state, born)
 
     def _tell(self, signal: Any, error: str | None = None, will_retry: bool = False) -> None:
         if not signal.receivers:

@@ -13,10 +13,11 @@ from sqlalchemy import MetaData
 
 from . import cli, rest
 from .actor import Actor, ActorDecorator
-from .broker import DeclaredSchedule, LedgerBroker
+from .broker import LedgerBroker
 from .clock import prune
 from .config import Config
 from .context import Principal
+from .declarations import DeclaredSchedule
 from .discovery import discover
 from .embedded import EmbeddedWorker
 from .errors import ConfigError, NotInitialised

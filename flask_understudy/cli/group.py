@@ -13,12 +13,12 @@ from flask import current_app
 from flask.cli import AppGroup
 from sqlalchemy.exc import SQLAlchemyError
 
-from ..broker import explained
 from ..context import Principal
 from ..errors import BrokerUnavailable, InvalidJob, JobNotFound, ScheduleNotFound, UnderstudyError
 from ..ledger import AuditLine
 from ..operations import audit
 from ..state import KEY, State
+from ..storing import explained
 
 #: The codes with which commands end, besides 0.
 FAILURE, USAGE, BROKER_UNREACHABLE, NOT_FOUND = 1, 2, 3, 4

@@ -16,7 +16,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from ..broker import DeclaredSchedule
+from ..declarations import DeclaredSchedule
 from ..ledger import Schedule
 from ..ledger.statements import now
 from ..state import State

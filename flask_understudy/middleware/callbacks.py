@@ -7,8 +7,8 @@ from typing import Any
 from dramatiq import Broker
 from dramatiq.middleware import Callbacks as DramatiqCallbacks
 
-from ..claims import MAX_ERROR
 from ..encoding import printable
+from ..endings import MAX_ERROR
 from ..errors import reason_of
 from ..redaction import redacted_text
 

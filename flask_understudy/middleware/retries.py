@@ -10,7 +10,8 @@ from dramatiq.errors import RateLimitExceeded, Retry
 from dramatiq.middleware import Shutdown
 from dramatiq.middleware.retries import Retries as DramatiqRetries
 
-from ..claims import ClaimedMessage, ReportedFailure
+from ..claims import ClaimedMessage
+from ..endings import ReportedFailure
 from ..errors import InvalidStep, JobCancelled, LeaseLost, StepFailed, StepsChanged
 
 

@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ..claims import not_asked_for
 from ..context import RunningJob, enter, leave, running_job
 from ..encoding import printable
+from ..endings import not_asked_for
 from ..errors import InvalidStep, LeaseLost, StepsChanged, described
 from ..joining import has_changes
 from ..ledger import steps

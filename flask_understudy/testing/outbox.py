@@ -11,10 +11,10 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from ..broker import explained
 from ..ledger import Job
 from ..operations.transaction import joined_session
 from ..state import State
+from ..storing import explained
 
 if TYPE_CHECKING:
     from ..extension import Understudy

@@ -13,7 +13,6 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from ..admission import admit, mend, withdraw_paused
-from ..broker import explained
 from ..clock.announce import expire, promote, unpark
 from ..clock.batches import close_batches
 from ..errors import JobConflict, JobNotFound, UnderstudyError
@@ -22,6 +21,7 @@ from ..ledger.transitions import Claimed
 from ..operations.transaction import joined_session
 from ..processing import process
 from ..state import KEY, State
+from ..storing import explained
 from .outbox import Outbox
 from .threadless import Threadless
 

@@ -166,7 +166,7 @@ def test_what_fails_half_way_leaves_nothing(site: Site, listeners: Listeners, mo
     def fail(connection: Any, jobs: Any) -> Any:
         raise RuntimeError("between the event and its jobs")
 
-    monkeypatch.setattr("flask_understudy.broker.accept", fail)
+    monkeypatch.setattr("flask_understudy.storing.accept", fail)
     with pytest.raises(RuntimeError):
         site.jobs.publish(OrderPlaced(order_id=1))
     with site.app.app_context():
