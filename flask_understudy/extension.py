@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar, cast
 
@@ -14,7 +14,6 @@ from sqlalchemy import MetaData
 from . import cli, rest
 from .actor import Actor, ActorDecorator
 from .broker import LedgerBroker
-from .clock import prune
 from .config import Config
 from .context import Principal
 from .declarations import DeclaredSchedule
@@ -24,22 +23,16 @@ from .errors import ConfigError, NotInitialised
 from .events import EventVerbs
 from .fallback import StandIn
 from .joining import watch
-from .ledger import Database, Job, metadata, queries
+from .ledger import Database, metadata
 from .ledger.schedule import ALLOW, GRACE_SECONDS, LATEST
 from .middleware import stack
-from .operations import batches as batch_operations
-from .operations import external
-from .operations import health as health_operation
-from .operations import jobs as job_operations
-from .operations import queues as queue_operations
-from .operations.batches import Batch
 from .operations.drafts import check_name, check_policies, seconds_of
-from .operations.transaction import joined_session
 from .schedules import Schedules
 from .state import KEY, State
 from .terms import check_declaration
 from .timing import trigger_of
 from .transports import transport_for
+from .verbs import JobVerbs
 
 logger = logging.getLogger("flask_understudy")
 
@@ -47,7 +40,7 @@ A = TypeVar("A", bound=Callable[..., Any])
 Authorizer = Callable[[Request], Principal | None]
 
 
-class Understudy(EventVerbs):
+class Understudy(JobVerbs, EventVerbs):
     """Background jobs for a Flask application.
 
     Args:
@@ -107,11 +100,6 @@ class Understudy(EventVerbs):
         if config.metrics_path:
             rest.mount_metrics(app, state, config.metrics_path, public=config.metrics_public)
         discover(config.discover)
-
-    @property
-    def state(self) -> State:
-        """The state of the current application, else of the one initialised last."""
-        return self.broker.state
 
     @property
     def metadata(self) -> MetaData:
@@ -229,132 +217,7 @@ class Understudy(EventVerbs):
             return
         rest.mount(state.app, state.config.rest_prefix)
 
-    # -- sending ---------------------------------------------------------------------------------------------------
-
-    def send_many(
-        self, messages: Iterable[dramatiq.Message[Any]], *, delay: int | None = None
-    ) -> list[dramatiq.Message[Any]]:
-        """Send many messages: one INSERT, one announcement, all or none.
-
-        Args:
-            messages: From `actor.message(…)` or `actor.message_with_options(…)`.
-            delay: ms until they may run.
-        """
-        return self.broker.enqueue_many(list(messages), delay=delay)
-
-    def batch(
-        self,
-        messages: Iterable[dramatiq.Message[Any]],
-        *,
-        name: str = "",
-        concurrency: int | None = None,
-        on_complete: dramatiq.Message[Any] | None = None,
-        on_success: dramatiq.Message[Any] | None = None,
-        on_failure: dramatiq.Message[Any] | None = None,
-    ) -> Batch:
-        """Send many messages as one batch: all or none, in the caller's transaction as `send` would.
-
-        Args:
-            messages: From `actor.message(…)` or `actor.message_with_options(…)`; all of one tenant.
-            name: For people.
-            concurrency: How many of its jobs run at a time in all processes; None = any number (A11).
-            on_complete: Sent when all its jobs have ended, however.
-            on_success: Sent then if every one of them completed.
-            on_failure: Sent then if any failed or was cancelled (A12).
-
-        An actor with a parameter `batch_id` gets the batch's id in these three.
-
-        Raises:
-            InvalidJob: A value is out of range, or a job cannot be accepted; nothing was stored.
-        """
-        callbacks = {"on_complete": on_complete, "on_success": on_success, "on_failure": on_failure}
-        id = batch_operations.create(self.state, messages, name=name, concurrency=concurrency, callbacks=callbacks)
-        return Batch(self.state, id)
-
-    def find_batch(self, batch_id: str) -> Batch:
-        """Return a batch that was sent before.
-
-        Raises:
-            JobNotFound: There is no such batch.
-        """
-        batch_operations.find(self.state, batch_id)
-        return Batch(self.state, batch_id)
-
-    # -- asking and acting -----------------------------------------------------------------------------------------
-
-    def get(self, job_id: str) -> Job | None:
-        """Return a job as it is now, detached from any session, or None."""
-        return queries.find(self.state.database, job_id, joined_session(self.state))
-
-    def cancel(self, job_id: str, reason: str = "cancelled") -> str:
-        """Cancel a job; return `cancelled`, or `requested` when it runs and was asked to stop (promise G8).
-
-        Raises:
-            JobNotFound: There is no such job.
-            JobConflict: It has ended.
-        """
-        return job_operations.cancel(self.state, job_id, reason)
-
-    def retry(self, job_id: str) -> None:
-        """Reopen a failed or cancelled job, the same one, with attempts as at first.
-
-        Raises:
-            JobNotFound: There is no such job.
-            JobConflict: It is neither failed nor cancelled, or a live job holds its dedup key.
-        """
-        job_operations.retry(self.state, job_id)
-
-    def pause(self, queue: str) -> None:
-        """Claim nothing from a queue any more, in all processes; what runs goes on."""
-        queue_operations.pause(self.state, queue)
-
-    def resume(self, queue: str) -> None:
-        """Claim from a paused queue again."""
-        queue_operations.resume(self.state, queue)
-
-    def finish_external(self, job_id: str, attempt: int, *, error: str | None = None, result: Any = None) -> str:
-        """Record that somebody else did a job that waits, or failed to; return `recorded` or `duplicate` (I05).
-
-        Raises:
-            JobNotFound: There is no such job.
-            JobConflict: It does not wait for that attempt.
-        """
-        return external.finish(self.state, job_id, attempt, error=error, result=result)
-
-    def clean(self, queue: str, status: str = "completed", *, grace: int = 0) -> int:
-        """Delete a queue's terminal jobs that ended more than `grace` ms ago; return how many (N05).
-
-        Args:
-            queue: The queue.
-            status: `completed`, `failed` or `cancelled`.
-            grace: ms since the end for which a job is kept all the same.
-
-        Raises:
-            InvalidJob: The queue is unknown, or a value is out of range.
-        """
-        return queue_operations.clean(self.state, queue, status, grace)
-
-    def stats(self, tenant: str | None = None) -> dict[str, dict[str, int]]:
-        """Return each queue's counts: waiting, active, completed, failed, delayed, paused, total (I08)."""
-        state = self.state
-        return queries.stats(
-            state.database,
-            sorted(self.broker.get_declared_queues() | set(state.config.queues)),
-            tenant,
-        )
-
-    def health(self, tenant: str | None = None) -> dict[str, Any]:
-        """Return the overall status, whether Redis answers, and the queues' counts, of a tenant or all (L04)."""
-        return health_operation.health(self.state, tenant)
-
-    @property
-    def is_broker_up(self) -> bool:
-        """Whether the broker worked last time it was asked; costs nothing (J05)."""
-        return self.state.transport.is_up
-
-    def cleanup_old_jobs(self) -> int:
-        """Delete jobs whose retention is over, as the clock does every minute; return how many (N04)."""
-        return prune(self.state)
+    # -- the worker inside the web process ---------------------------------------------------------------------------
 
     def start_worker(self) -> None:
         """Start the worker of this web process if it is wanted; for a server's post-fork hook."""
