@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
-from typing import Any, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast, overload
 
 import dramatiq
 from flask import Flask, Request
@@ -36,6 +36,8 @@ from .verbs import JobVerbs
 
 logger = logging.getLogger("flask_understudy")
 
+P = ParamSpec("P")
+R = TypeVar("R")
 A = TypeVar("A", bound=Callable[..., Any])
 Authorizer = Callable[[Request], Principal | None]
 
@@ -108,10 +110,30 @@ class Understudy(JobVerbs, EventVerbs):
 
     # -- declaring -------------------------------------------------------------------------------------------------
 
-    def actor(self, *, queue_name: str = "default", actor_name: str | None = None, **options: Any) -> ActorDecorator:
-        """Declare a function as an actor.
+    @overload
+    def actor(self, fn: Callable[P, Awaitable[R]], /) -> Actor[P, R]: ...
+
+    @overload
+    def actor(self, fn: Callable[P, R], /) -> Actor[P, R]: ...
+
+    @overload
+    def actor(
+        self, /, *, queue_name: str = "default", actor_name: str | None = None, **options: Any
+    ) -> ActorDecorator: ...
+
+    def actor(
+        self,
+        fn: Callable[..., Any] | None = None,
+        /,
+        *,
+        queue_name: str = "default",
+        actor_name: str | None = None,
+        **options: Any,
+    ) -> Any:
+        """Declare a function as an actor: `@jobs.actor`, or `@jobs.actor(queue_name="email", …)`.
 
         Args:
+            fn: The function, where there is nothing else to say.
             queue_name: The queue its jobs wait in.
             actor_name: The stable name in the ledger, `domain:verb`; default the function's.
             **options: Dramatiq's actor options, and `priority`, `attempts`, `backoff_factor`, `jitter`, `fallback`
@@ -134,7 +156,7 @@ class Understudy(JobVerbs, EventVerbs):
             )
             return decorator(fn)
 
-        return cast(ActorDecorator, declare)
+        return declare if fn is None else declare(fn)
 
     def schedule(
         self,

@@ -140,3 +140,15 @@ def test_an_authorizer_may_be_declared_before_the_application_is_there(make_site
 
     jobs.init_app(site.app)
     assert site.app.extensions["understudy"].authorizer is who
+
+
+def test_an_actor_needs_no_options(sqlite_site: Site) -> None:
+    @sqlite_site.jobs.actor
+    def greet(name: str) -> str:
+        """Say hello."""
+        return f"Hello, {name}!"
+
+    job = sqlite_site.worker.run(greet.send("Ada"))
+
+    assert (job.actor, job.queue, job.result) == ("greet", "default", "Hello, Ada!")
+    assert greet.options["description"] == "Say hello."
