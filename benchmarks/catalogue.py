@@ -12,6 +12,7 @@ def all_benchmarks() -> dict[str, Benchmark]:
         "drain-redis": drain.drain_redis,
         **against.drains(),
         "drain-database": drain.drain_database,
+        "drain-keyed": drain.drain_keyed,
         "drain-slow-commits": drain.drain_slow_commits,
         "drain-embedded": drain.drain_embedded,
         "steps": steps.steps,

@@ -31,11 +31,15 @@ class Drain:
         database: SQLAlchemy URL; the tables exist.
         transport: `database` or a Redis URL.
         embedded: One process with its default number of threads instead of `dramatiq` with 2 × 8.
+        actor: What is sent.
         environ: More of the workers' environment.
     """
 
-    def __init__(self, database: str, transport: str, *, embedded: bool = False, **environ: str) -> None:
+    def __init__(
+        self, database: str, transport: str, *, embedded: bool = False, actor: str = "noop", **environ: str
+    ) -> None:
         """Prepare the sender's side."""
+        self.actor = program.jobs.broker.get_actor(actor)
         self.database, self.transport = database, transport
         self.embedded, self.environ = embedded, environ
         self.app = program.create_app(database, UNDERSTUDY_TRANSPORT=transport)
@@ -48,7 +52,7 @@ class Drain:
 
     def message(self, number: int) -> Any:
         """Return the job of a number."""
-        return program.noop.message(number)
+        return self.actor.message(number)
 
     def fill(self, jobs: int) -> None:
         """Empty the queue and put so many jobs into it."""
@@ -160,6 +164,19 @@ def drain_database(arena: Arena, scale: Scale) -> Iterator[Row]:
     """PostgreSQL alone."""
     with postgres_ledger(arena, "database") as drain:
         yield against_raw("drain: PostgreSQL alone", drain, arena, scale, 2.0)
+
+
+def drain_keyed(arena: Arena, scale: Scale) -> Iterator[Row]:
+    """PostgreSQL and Redis, every job with one of eight keys of which sixteen run at a time; beside jobs without."""
+    free, keyed = arena.new_database(), arena.new_database()
+    for url in (free, keyed):
+        create_tables(url)
+    plain = Drain(free, arena.redis().url)
+    limited = Drain(keyed, arena.redis("keyed").url, actor="keyed")
+    jobs = scale.jobs // 4
+    pairs = paired(scale.rounds, lambda: limited.run(jobs), lambda: plain.run(jobs))
+    note = f"CPU {statistics.median(limited.cpu):.0f} against {statistics.median(plain.cpu):.0f} µs a job"
+    yield compare("drain: limited by key", "jobs/s", pairs, "ours, without keys", note=note)
 
 
 def drain_slow_commits(arena: Arena, scale: Scale) -> Iterator[Row]:

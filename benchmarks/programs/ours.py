@@ -10,7 +10,7 @@ from flask import Flask, Request
 from flask_sqlalchemy import SQLAlchemy
 
 from benchmarks.programs import tally
-from flask_understudy import Principal, Understudy, step
+from flask_understudy import Limit, Principal, Understudy, step
 
 QUEUES = [f"q{n}" for n in range(6)]
 
@@ -29,6 +29,12 @@ def who(request: Request) -> Principal | None:
 @jobs.actor(queue_name="q0", api=True)
 def noop(number: int = 0) -> None:
     """Do nothing, and say so."""
+    tally.tick()
+
+
+@jobs.actor(queue_name="q0", limit=Limit(concurrency=16, key=lambda number: number % 8))
+def keyed(number: int) -> None:
+    """Do nothing, as one of the few with the same key."""
     tally.tick()
 
 

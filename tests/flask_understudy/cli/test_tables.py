@@ -75,3 +75,20 @@ def test_more_running_jobs_than_the_limit_allows_are_found(cli: Typist) -> None:
     said = cli("verify", expect=1)
 
     assert "I10: queue email may run 1 jobs at a time and runs 2" in said.out
+
+
+def test_more_running_jobs_than_a_key_s_limit_allows_are_found(cli: Typist) -> None:
+    worker = cli.site.process()
+    ids = [cli.send(), cli.send()]
+    for id in ids:
+        cli.site.claim(worker, id)
+        cli.site.change(id, limit_key="'printer'", gate="'printer'")
+    cli.site.execute(
+        "INSERT INTO understudy_limits (tenant, key, concurrency, changed_at) "
+        f"VALUES ('', 'printer', 1, {cli.site.moment(-60_000)})"
+    )
+
+    said = cli("verify", expect=1)
+
+    assert "I10: of tenant '' the key 'printer' may run 1 jobs at a time and runs 2" in said.out
+    assert f"I10: job {ids[0]} is active and was never let through its gate" in said.out
