@@ -14,6 +14,7 @@ from flask_understudy.contrib.api import Problem
 
 def init_app(app: Flask) -> None:
     """Limit the routes of ``app`` that say so, and answer 429 with the time to wait."""
+    app.after_request(_no_hint_to_wait)
     limiter.init_app(app)
     app.register_error_handler(RateLimitExceeded, _too_many)
 
@@ -21,6 +22,13 @@ def init_app(app: Flask) -> None:
 def is_accepted(response: Response) -> bool:
     """Say whether a request did something: those that were refused need not count."""
     return response.status_code < 400
+
+
+def _no_hint_to_wait(response: Response) -> Response:
+    """Keep ``Retry-After`` to refusals: on a 202 it would mean that the answer is ready only then."""
+    if response.status_code < 400:
+        response.headers.pop("Retry-After", None)
+    return response
 
 
 def _too_many(error: RateLimitExceeded) -> Response:

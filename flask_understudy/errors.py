@@ -55,12 +55,8 @@ class LeaseLost(UnderstudyError):
 
 
 def described(exception: BaseException) -> str:
-    """Return an exception's type and text, fit to be shown to users.
-
-    Of what the database refused it is the short reason: neither the statement nor its parameters, nor the rows that a
-    database quotes in the lines that follow (security row S27).
-    """
-    return f"{type(exception).__name__}: {_reason(exception)}"
+    """Return an exception's type and text, fit to be shown to users; the text as `reason_of` has it."""
+    return f"{type(exception).__name__}: {reason_of(exception)}"
 
 
 def without_statements(text: str, exception: BaseException) -> str:
@@ -75,13 +71,18 @@ def without_statements(text: str, exception: BaseException) -> str:
         stack += [error.__cause__, error.__context__, *getattr(error, "exceptions", ())]
         if isinstance(error, SQLAlchemyError):
             driver = getattr(error, "orig", None)
-            text = text.replace(str(error), _reason(error))
+            text = text.replace(str(error), reason_of(error))
             if driver is not None and str(driver):
                 text = text.replace(str(driver), _first_line(str(driver)))
     return text
 
 
-def _reason(exception: BaseException) -> str:
+def reason_of(exception: BaseException) -> str:
+    """Return an exception's text, fit to be shown to users.
+
+    Of what the database refused it is the short reason: neither the statement nor its parameters, nor the rows that a
+    database quotes in the lines that follow (security row S27).
+    """
     try:
         text = str(exception)
     except Exception:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import signal
 import threading
@@ -35,6 +36,8 @@ SELECT id FROM understudy_jobs WHERE id <any:ids> AND worker_id = :worker AND st
 CANCEL_CHECK_SECONDS = 1.0
 WATCHED = frozenset({"worker", "in-process"})
 
+_FIRST_PARENT = os.getppid()
+
 
 class Heartbeat:
     """Renews a worker's lease and passes on requests to cancel.
@@ -50,7 +53,7 @@ class Heartbeat:
         self.worker = worker
         self.lease_seconds = lease_seconds
         self.watch = Watch(database, worker.id, int(lease_seconds * 1000)) if worker.kind in WATCHED else None
-        self._parent = os.getppid()
+        self._master = _master()
         self._stopped = threading.Event()
         self._renewed = time.monotonic()
         self._lost = False
@@ -112,11 +115,15 @@ class Heartbeat:
                 self.watch.ensure()
             self._end_with_master()
 
+    def is_orphaned(self) -> bool:
+        """Whether the master that started this worker died."""
+        return self.worker.kind == "worker" and os.getppid() != self._master
+
     def _end_with_master(self) -> None:
         """A worker whose master died would go on for ever, unseen by its supervisor: end it in good order."""
-        if self.worker.kind == "worker" and os.getppid() != self._parent and not self.worker.stopping.is_set():
+        if self.is_orphaned() and not self.worker.stopping.is_set():
             logger.error("The master process died; worker %s stops.", self.worker.id)
-            self._parent = os.getppid()
+            self._master = os.getppid()
             os.kill(os.getpid(), signal.SIGTERM)
 
     def renew(self) -> None:
@@ -146,3 +153,13 @@ class Heartbeat:
             with self.database.statement() as connection:
                 for (id,) in run(connection, STOP_ASKED, ids=list(jobs), worker=self.worker.id):
                     jobs[id].stop_asked = True
+
+
+def _master() -> int:
+    """Return the process whose death ends this one, though it may have died while this one booted."""
+    parent = multiprocessing.parent_process()
+    if parent is None or parent.pid is None:
+        return os.getppid()
+    if multiprocessing.get_start_method() == "forkserver":  # that server, not the master, is the parent here
+        return _FIRST_PARENT
+    return parent.pid

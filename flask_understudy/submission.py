@@ -155,9 +155,9 @@ def _time(options: Mapping[str, Any], name: str, message: dramatiq.Message[Any])
     value = options.get(name)
     if value is None:
         return None
-    where = f"{message.actor_name}: {name} is {value!r}"
     if not isinstance(value, datetime):
-        raise InvalidJob(f"{where}; it takes an aware datetime.")
+        raise InvalidJob(f"{message.actor_name}: {name} is {value!r}; it takes an aware datetime.")
+    where = f"{message.actor_name}: {name} is {value.isoformat()}"
     if value.tzinfo is None or value.utcoffset() is None:
         raise InvalidJob(f"{where}, which has no time zone; add one, such as datetime.now(UTC).")
     now = datetime.now(UTC)
@@ -166,6 +166,16 @@ def _time(options: Mapping[str, Any], name: str, message: dramatiq.Message[Any])
     if value > now + MAX_DELAY:
         raise InvalidJob(f"{where}, which is more than ten years away.")
     return value
+
+
+def check_reach(run_at: datetime) -> None:
+    """Refuse a time at which no job can be asked to run.
+
+    Raises:
+        InvalidJob: It is more than ten years away.
+    """
+    if run_at > datetime.now(UTC) + MAX_DELAY:
+        raise InvalidJob(f"run_at is {run_at.isoformat()}, which is more than ten years away.")
 
 
 def encode_payload(actor_name: str, args: Sequence[Any], kwargs: Mapping[str, Any], config: Config) -> tuple[str, str]:

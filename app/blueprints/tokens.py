@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from flask import Blueprint
-from pydantic import AwareDatetime, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from app.auth import current_principal, requires
 from app.extensions import db
@@ -13,7 +13,7 @@ from app.models.api_token import ApiToken
 from app.models.base import utcnow
 from app.policies import SCOPES, check_scopes
 from app.services import tokens
-from flask_understudy.contrib.api import Body, Problem, instant, invalid, not_found, once, read_body
+from flask_understudy.contrib.api import Body, Instant, Problem, instant, invalid, not_found, once, read_body
 
 bp = Blueprint("tokens", __name__, url_prefix="/api/jobs/tokens")
 
@@ -23,7 +23,7 @@ class Order(Body):
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=100)]
     scopes: list[str] = Field(min_length=1, max_length=len(SCOPES))
-    expires_at: AwareDatetime | None = None
+    expires_at: Instant | None = None
 
 
 @bp.get("")

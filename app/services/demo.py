@@ -25,6 +25,7 @@ PAGES_PER_TENANT = 25
 TOKEN_NAME = "demo"
 
 _TENANTS = (("acorn", "Acorn Bakery"), ("basalt", "Basalt Studios"))
+OTHER_TENANT = _TENANTS[1][0]
 _NAMES = ("Ada", "Bruno", "Chloé", "Dmitri", "Esra", "Femi", "Grete", "Hiro")
 _TOPICS = ("Onboarding", "Holidays", "Recipes", "Deploying", "Payroll", "Safety", "Style guide")
 _EVENTS = ("page.viewed", "page.edited", "search", "signed_in", "export.requested")

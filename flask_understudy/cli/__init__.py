@@ -2,7 +2,7 @@
 
 from flask import Flask
 
-from . import doctor, looking, queues, sending, serving, tables, tenants, verbs, watching  # noqa: F401 - they declare commands
+from . import doctor, following, looking, queues, sending, serving, tables, tenants, verbs, watching  # noqa: F401 - they declare commands
 from .group import jobs
 
 

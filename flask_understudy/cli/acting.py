@@ -13,6 +13,7 @@ import click
 from ..errors import JobConflict, JobNotFound
 from ..operations import bulk
 from .finding import Wanted, found
+from .following import follow, named
 from .group import FAILURE, NOT_FOUND, Refused, audited, principal, state
 from .looking import COLUMNS, rows_of
 from .printing import counted, emit, table
@@ -29,18 +30,18 @@ class Verb:
     Attributes:
         name: As bulks name it.
         past: What was done, for the report.
-        states: The states of the jobs that it can be done to; meant when a filter names none.
         act: Does it to one job; returns what became of it.
     """
 
     name: str
     past: str
-    states: tuple[str, ...]
     act: Callable[[str], str]
 
 
-def act(verb: Verb, ids: Sequence[str], wanted: Wanted, *, yes: bool, most: int, as_json: bool) -> None:
-    """Do it to the jobs that were named, or to those that the filter finds.
+def act(
+    verb: Verb, ids: Sequence[str], wanted: Wanted, *, yes: bool, most: int, as_json: bool, wait: bool = False
+) -> None:
+    """Do it to the jobs that were named, or to those that the filter finds; with `wait` follow them to their ends.
 
     Raises:
         UsageError: Both were given, or neither.
@@ -51,12 +52,12 @@ def act(verb: Verb, ids: Sequence[str], wanted: Wanted, *, yes: bool, most: int,
     if not ids and not wanted.given:
         raise click.UsageError("Give ids, or filters such as --state or --queue.")
     if ids:
-        _act_on_each(verb, ids, as_json)
+        _act_on_each(verb, ids, as_json, wait)
     else:
-        _act_on_found(verb, wanted, yes, most, as_json)
+        _act_on_found(verb, wanted, yes, most, as_json, wait)
 
 
-def _act_on_each(verb: Verb, ids: Sequence[str], as_json: bool) -> None:
+def _act_on_each(verb: Verb, ids: Sequence[str], as_json: bool, wait: bool) -> None:
     outcomes: list[dict[str, str]] = []
     code = 0
     for id in dict.fromkeys(ids):
@@ -73,20 +74,22 @@ def _act_on_each(verb: Verb, ids: Sequence[str], as_json: bool) -> None:
             else:
                 raise Refused(str(problem), code) from problem
     done = sum(entry["outcome"] != "skipped" for entry in outcomes)
+    report = {"done": done, "skipped": len(outcomes) - done, "data": outcomes}
     if as_json:
-        emit({"done": done, "skipped": len(outcomes) - done, "data": outcomes})
+        if not wait:
+            emit(report)
     elif len(outcomes) == 1:
         click.echo(f"Job {outcomes[0]['id']}: {outcomes[0]['outcome']}.")
     else:
         click.echo(f"{counted(done, 'job')} {verb.past}, {len(outcomes) - done:,} skipped.")
+    if wait:
+        follow([entry["id"] for entry in outcomes if entry["outcome"] != "skipped"], None, as_json, report)
     if code:
         click.get_current_context().exit(code)
 
 
-def _act_on_found(verb: Verb, wanted: Wanted, yes: bool, most: int, as_json: bool) -> None:
-    if not wanted.filter.states:
-        narrowed = dataclasses.replace(wanted.filter, states=verb.states)
-        wanted = dataclasses.replace(wanted, filter=narrowed)
+def _act_on_found(verb: Verb, wanted: Wanted, yes: bool, most: int, as_json: bool, wait: bool) -> None:
+    wanted = dataclasses.replace(wanted, filter=bulk.narrowed(verb.name, wanted.filter))
     n, is_exact = bulk.count(state(), wanted.scope, wanted.filter)
     sample = list(found(wanted, SAMPLE)) if n else []
     if not as_json:
@@ -104,10 +107,11 @@ def _act_on_found(verb: Verb, wanted: Wanted, yes: bool, most: int, as_json: boo
         elif n:
             click.echo("Nothing was done; add --yes to do it.", err=True)
         return
-    _do(verb, wanted, most, n, as_json)
+    followed = named(wanted, most) if wait else None
+    _do(verb, wanted, most, n, as_json, followed)
 
 
-def _do(verb: Verb, wanted: Wanted, most: int, expected: int, as_json: bool) -> None:
+def _do(verb: Verb, wanted: Wanted, most: int, expected: int, as_json: bool, followed: Sequence[str] | None) -> None:
     with audited(f"job.{verb.name}", "by filter", filter=_told(wanted), expected=expected) as line:
         running = bulk.start(state(), principal(), wanted.scope, verb.name, wanted.filter, most)
         line.target = f"bulk:{running.id}"
@@ -118,10 +122,13 @@ def _do(verb: Verb, wanted: Wanted, most: int, expected: int, as_json: bool) -> 
             running = bulk.step(state(), running.id, STEP)
             bar.update(running.matched - seen)
             seen = running.matched
-    if as_json:
-        emit({"id": running.id, "state": running.state, "done": running.done, "skipped": running.skipped})
-    else:
+    report = {"id": running.id, "state": running.state, "done": running.done, "skipped": running.skipped}
+    if not as_json:
         click.echo(f"{counted(running.done, 'job')} {verb.past}, {running.skipped:,} skipped.")
+    if followed is not None:
+        follow(followed, None, as_json, report)
+    elif as_json:
+        emit(report)
     if running.state != "completed":
         raise Refused(f"The bulk {running.id} was {running.state}.")
 

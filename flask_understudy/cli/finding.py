@@ -12,10 +12,11 @@ from typing import Any
 import click
 
 from ..ledger import STATES, Job
+from ..ledger.filter import Filter
 from ..ledger.scope import Scope
-from ..ledger.search import Filter, Search
+from ..ledger.search import Search
 from ..operations.bulk import known
-from ..rest.finding import PAYLOAD_DEPTH
+from ..rest.finding import path_and_value
 from .group import state
 
 PAGE = 1000
@@ -54,11 +55,10 @@ class PathAndValue(click.ParamType):  # type: ignore[type-arg]
         """Read it."""
         if isinstance(value, tuple):
             return value
-        path, colon, wanted = value.partition(":")
-        keys = tuple(path.split("."))
-        if not colon or not all(keys) or len(keys) > PAYLOAD_DEPTH:
-            self.fail(f"{value!r} is no path and value such as 'order.id:42'.", param, ctx)
-        return keys, wanted
+        try:
+            return path_and_value(value)
+        except ValueError as problem:
+            self.fail(str(problem), param, ctx)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import inspect
 from itertools import islice
 from typing import Any
 
 import click
+from sqlalchemy import select
 
 from ..ledger import Attempt, Job, JobEvent, queries
-from ..operations import audit
+from ..operations import audit, payloads
 from ..operations.jobs import existing
 from ..redaction import WITHHELD, redacted
-from ..rest.presenting import payload_of
 from ..rest.shapes import JobSummary, summary
 from .finding import Wanted, filters, found
 from .group import jobs, principal, state
 from .printing import age, as_json_option, duration, emit, emit_rows, paragraph, printable, styled, table
+
+#: Characters of an id that may stand for it.
+SHORTEST_ID = 8
+#: Stands behind every character of an id.
+BEYOND = "~"
 
 COLUMNS = ("id", "state", "type", "queue", "attempts", "created", "error")
 
@@ -81,7 +85,8 @@ def show_job(job_id: str, reveal: bool, as_json: bool) -> None:
       flask jobs show 5f0c2f4e-…
       flask jobs show 5f0c2f4e-… --payload --json
     """
-    job = existing(state(), job_id)
+    job = existing(state(), _whole(job_id))
+    job_id = job.id
     attempts, timeline = queries.attempts(state().database, job_id), queries.timeline(state().database, job_id)
     if reveal:
         audit.record(state(), principal(), "job.payload", job_id)
@@ -112,15 +117,21 @@ def show_job(job_id: str, reveal: bool, as_json: bool) -> None:
         )
 
 
+def _whole(job_id: str) -> str:
+    """Return the id that a text begins, as logs and tables show it; the text itself if that is not one alone."""
+    begun = select(Job.id).where(Job.id >= job_id, Job.id < job_id + BEYOND).order_by(Job.id).limit(2)
+    with state().database.engine.connect() as connection:
+        found = connection.scalars(begun).all()
+    return found[0] if len(found) == 1 and len(job_id) >= SHORTEST_ID else job_id
+
+
 def _contents(job: Job, reveal: bool) -> tuple[dict[str, Any], Any]:
     actor = state().broker.actors.get(job.actor)
     if not reveal:
         is_withheld = job.sensitive or actor is None or actor.options.get("sensitive") is True
         result = WITHHELD if is_withheld and job.result is not None else redacted(job.result)
-        return payload_of(actor, job), result
-    names = [] if actor is None else list(inspect.signature(actor.fn).parameters)
-    named = {names[i] if i < len(names) else str(i): value for i, value in enumerate(job.args)}
-    return {**named, **job.kwargs}, job.result
+        return payloads.shown(actor, job), result
+    return payloads.whole(actor, job), job.result
 
 
 def _attempt(attempt: Attempt) -> dict[str, Any]:

@@ -10,8 +10,8 @@ import click
 from flask.cli import with_appcontext
 
 from ..ledger import TERMINAL
-from ..operations import jobs as job_operations
 from ..operations import queues as operations
+from ..operations.reopening import retry_failed as retry_failed_jobs
 from .group import NOT_FOUND, Commands, Refused, audited, jobs, limit_of, state
 from .printing import age, as_json_option, counted, emit, styled, table, tell
 
@@ -154,7 +154,7 @@ def retry_failed(name: str, yes: bool, as_json: bool) -> None:
       flask jobs queues retry-failed email --yes
     """
     _ask(f"Retry {counted(operations.stats(state())[_known(name)]['failed'], 'job')} of queue {name}?", yes)
-    retried = _do("retry_failed", name, lambda: job_operations.retry_failed(state(), name), "retried")
+    retried = _do("retry_failed", name, lambda: retry_failed_jobs(state(), name), "retried")
     tell({"queue": name, "retried": retried}, f"{counted(retried, 'job')} retried.", as_json)
 
 

@@ -7,7 +7,7 @@ from flask.cli import with_appcontext
 
 from ..ledger import STATES
 from ..operations import tenants as operations
-from .group import Commands, audited, jobs, limit_of, state
+from .group import NOT_FOUND, Commands, Refused, audited, jobs, limit_of, state
 from .printing import age, as_json_option, counted, emit, table, tell
 
 PAGE = 500
@@ -63,6 +63,9 @@ def pause(name: str, as_json: bool) -> None:
     Example:
       flask jobs tenants pause acme
     """
+    operations.check(name)
+    if operations.find(state(), name) is None:
+        raise Refused(f"No tenant {name!r} has jobs or is limited; see: flask jobs tenants", NOT_FOUND)
     with audited("tenant.pause", name):
         operations.pause(state(), name)
     tell({"tenant": name, "state": "paused"}, f"Tenant {name} is paused; what runs goes on.", as_json)

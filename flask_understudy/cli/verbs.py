@@ -10,7 +10,6 @@ from typing import Any
 
 import click
 
-from ..ledger import CANCELLED, FAILED, LIVE, TERMINAL
 from ..operations import jobs as operations
 from .acting import MOST, Verb, act
 from .finding import Wanted, When, filters
@@ -55,6 +54,7 @@ def _retry(id: str) -> str:
 
 
 @jobs.command("retry")
+@click.option("--wait", is_flag=True, help="Follow the jobs until they have ended; 1 when one did not complete.")
 @_on_many
 def retry(ids: tuple[str, ...], wanted: Wanted, **how: Any) -> None:
     """Reopen failed and cancelled jobs: the same jobs, with attempts as at first.
@@ -65,9 +65,9 @@ def retry(ids: tuple[str, ...], wanted: Wanted, **how: Any) -> None:
     Examples:
       flask jobs retry 5f0c2f4e-…
       flask jobs retry --fingerprint 3f2a9c0d11e7b856
-      flask jobs retry --queue email --error timeout --finished-after 2h --yes
+      flask jobs retry --queue email --error timeout --finished-after 2h --yes --wait
     """
-    act(Verb("retry", "retried", (FAILED, CANCELLED), _retry), ids, wanted, **how)
+    act(Verb("retry", "retried", _retry), ids, wanted, **how)
 
 
 @jobs.command("cancel")
@@ -80,7 +80,7 @@ def cancel(ids: tuple[str, ...], wanted: Wanted, **how: Any) -> None:
       flask jobs cancel 5f0c2f4e-…
       flask jobs cancel --queue reports --state waiting --created-before 1d
     """
-    act(Verb("cancel", "cancelled", LIVE, functools.partial(operations.cancel, state())), ids, wanted, **how)
+    act(Verb("cancel", "cancelled", functools.partial(operations.cancel, state())), ids, wanted, **how)
 
 
 @jobs.command("delete")
@@ -95,7 +95,7 @@ def delete(ids: tuple[str, ...], wanted: Wanted, **how: Any) -> None:
       flask jobs delete 5f0c2f4e-…
       flask jobs delete --type email:send --state completed --finished-before 3d --yes
     """
-    act(Verb("delete", "deleted", TERMINAL, functools.partial(operations.delete, state())), ids, wanted, **how)
+    act(Verb("delete", "deleted", functools.partial(operations.delete, state())), ids, wanted, **how)
 
 
 @jobs.command("replay")

@@ -15,6 +15,7 @@ from ..operations import workers as workers_of
 from ..operations.failures import Failure
 from ..operations.health import health as health_of
 from ..operations.workers import Process
+from ..rest.shapes import JobSummary
 from .group import FAILURE, Refused, jobs, state
 from .printing import age, as_json_option, counted, emit, styled, table
 from .tables import gaps
@@ -54,13 +55,12 @@ def failures(tenant: str | None, everything: bool, limit: int, as_json: bool) ->
             {
                 "fingerprint": kind.fingerprint,
                 "count": kind.count,
-                "first": kind.first_at,
-                "latest": kind.last_at,
+                "firstAt": kind.first_at,
+                "lastAt": kind.last_at,
                 "type": kind.latest.actor,
-                "queue": kind.latest.queue,
                 "error": kind.latest.error,
-                "example": kind.latest.id,
                 "verdict": kind.verdict,
+                "latest": JobSummary.of(kind.latest).model_dump(mode="json", by_alias=True),
             }
             for kind in kinds
         ]
@@ -176,10 +176,10 @@ def health(probe: str | None, as_json: bool) -> None:
         waiting = sum(queue["waiting"] for queue in answer["queues"])
         carries = f"transport {answer['transport']}, {counted(waiting, 'job')} waiting"
         click.echo(f"{styled(colour, status)}: {carries}")
+        for reason in answer["reasons"]:
+            click.echo(f"  {reason}")
     if status == "unhealthy":
-        why = answer.get("database")
-        reason = f"the database does not answer ({why})" if why else "jobs have waited for a minute and no worker lives"
-        raise Refused(f"Unhealthy: {reason}. See: flask jobs doctor", FAILURE)
+        raise Refused(f"Unhealthy: {'; '.join(answer['reasons'])}. See: flask jobs doctor", FAILURE)
 
 
 def _say(data: dict[str, Any], text: str, as_json: bool) -> None:

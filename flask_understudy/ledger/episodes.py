@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import Connection, func, select
@@ -93,8 +92,3 @@ def open_by_rule(database: Database) -> dict[str, int]:
     query = select(AlertEpisode.rule, func.count()).where(AlertEpisode.ended_at.is_(None)).group_by(AlertEpisode.rule)
     with database.engine.connect() as connection:
         return {row[0]: row[1] for row in connection.execute(query)}
-
-
-def is_any_open(database: Database, *, but: Iterable[str] = ()) -> bool:
-    """Whether an episode of any rule is open, but for those rules."""
-    return bool(open_by_rule(database).keys() - set(but))

@@ -171,9 +171,10 @@ WHERE id = :id AND state = 'delayed' RETURNING id, queue, priority, <ms:run_at>,
 AMEND = f"""
 UPDATE understudy_jobs SET priority = coalesce(:priority, priority), queue = coalesce(:queue, queue),
     args = coalesce(<json:CAST(:args AS text)>, args), kwargs = coalesce(<json:CAST(:kwargs AS text)>, kwargs),
-    run_at = coalesce(<time:CAST(:run_at AS text)>, run_at),
+    run_at = CASE WHEN CAST(:run_at AS text) IS NULL THEN run_at
+        WHEN <time:CAST(:run_at AS text)> > <now> THEN <time:CAST(:run_at AS text)> ELSE <now> END,
     turn_at = CASE WHEN :moved THEN NULL ELSE turn_at END, parked = CASE WHEN :moved THEN false ELSE parked END,
-    state = CASE WHEN :run_at IS NULL THEN state
+    state = CASE WHEN CAST(:run_at AS text) IS NULL THEN state
         WHEN <time:CAST(:run_at AS text)> > <now> THEN 'delayed' ELSE 'waiting' END
 WHERE id = :id AND state IN ('waiting', 'delayed') RETURNING id, queue, priority, <ms:{TURN}>, tenant"""  # noqa: S608
 

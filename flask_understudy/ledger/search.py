@@ -1,4 +1,4 @@
-"""Finding jobs: filters, keyset pages, counts.
+"""Finding jobs: keyset pages, counts.
 
 No page costs more than reading `SCAN` rows. What an index answers (tenant, queue and state, time) bounds those rows;
 everything else (actor, tag, texts, payload) is looked for among them. A page may therefore hold fewer jobs than asked
@@ -10,8 +10,8 @@ ones, which are few beside them, by their partial indexes; everything together b
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import product
 from typing import Any
@@ -38,65 +38,13 @@ from sqlalchemy.orm import Session, aliased, defer
 
 from .base import Moment
 from .database import Database
+from .filter import Filter, Known
 from .job import FAILED, LIVE, TERMINAL, Job
 from .scope import Scope
 
 SCAN = 5_000
 EXACT = 10_000
 COUNT_SCAN = 100_000
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """Which jobs are wanted. Values of one attribute are alternatives; all attributes must hold.
-
-    Attributes:
-        states: States.
-        queues: Queues.
-        actors: Names of actors.
-        tags: Tags, one of which the job has.
-        ids: Ids.
-        owner: Who asked for it.
-        text: Part of its id, actor, deduplication key or error, whatever the case.
-        error: Part of its error, whatever the case.
-        fingerprint: Of its error.
-        correlation_id: Shared by the jobs that one request led to.
-        created_after: Not before this time.
-        created_before: Before this time.
-        finished_after: Not before this time.
-        finished_before: Before this time.
-        payload: Paths into the arguments, each with the text of the value it must lead to. A path begins with the name
-            or the position of a parameter.
-    """
-
-    states: tuple[str, ...] = ()
-    queues: tuple[str, ...] = ()
-    actors: tuple[str, ...] = ()
-    tags: tuple[str, ...] = ()
-    ids: tuple[str, ...] = ()
-    owner: str | None = None
-    text: str | None = None
-    error: str | None = None
-    fingerprint: str | None = None
-    correlation_id: str | None = None
-    created_after: datetime | None = None
-    created_before: datetime | None = None
-    finished_after: datetime | None = None
-    finished_before: datetime | None = None
-    payload: tuple[tuple[tuple[str, ...], str], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What the application knows and the ledger does not.
-
-    Attributes:
-        queues: Every queue there may be jobs of.
-        positions: For each parameter's name the actors that take it, by its position.
-    """
-
-    queues: Sequence[str] = ()
-    positions: Mapping[str, Mapping[int, Sequence[str]]] = field(default_factory=dict)
 
 
 Place = tuple[datetime, str]
@@ -288,9 +236,9 @@ class Search:
     def _leads_to(self, job: Any, path: tuple[str, ...], value: str) -> _Condition:
         name, *deeper = path
         ways = [self._text_at(job.kwargs, path) == value]
-        if name.isdecimal():
+        if _is_position(name):
             ways.append(self._text_at(job.args, path) == value)
-        for position, actors in self.known.positions.get(name, {}).items():
+        for position, actors in self.known.positions(name).items():
             there = self._text_at(job.args, (str(position), *deeper))
             ways.append(and_(job.actor.in_(actors), there == value))
         return or_(*ways)
@@ -298,7 +246,15 @@ class Search:
     def _text_at(self, column: Any, path: Sequence[str]) -> ColumnElement[str]:
         if not self.database.is_sqlite:
             return func.json_extract_path_text(column, *path)
-        keys = ("[" + key + "]" if key.isdecimal() else '."' + key.replace('"', '""') + '"' for key in path)
-        where = "$" + "".join(keys)
+        where = "$" + "".join(f"[{key}]" if _is_position(key) else f'."{_escaped(key)}"' for key in path)
         kind = func.json_type(column, where)
         return case((kind.in_(["true", "false"]), kind), else_=cast(func.json_extract(column, where), String))
+
+
+def _is_position(key: str) -> bool:
+    return key.isascii() and key.isdecimal()
+
+
+def _escaped(key: str) -> str:
+    """Return a key for a JSON path of SQLite, which knows no way to write one with a quotation mark."""
+    return key.replace("\\", "\\\\").replace('"', "")

@@ -4,9 +4,10 @@ What a job needs before any hook (its application context, `current_job`) and wh
 not middleware: Dramatiq swallows what a hook raises. The broker and the claim see to that, see `claims`.
 """
 
-from dramatiq.middleware import AgeLimit, Callbacks, CurrentMessage, Middleware, Pipelines
+from dramatiq.middleware import AgeLimit, CurrentMessage, Middleware, Pipelines
 
 from .async_actors import AsyncActors
+from .callbacks import Callbacks
 from .lifecycle import Lifecycle
 from .options import Options
 from .retries import Retries
@@ -32,6 +33,7 @@ def stack() -> list[Middleware]:
 
 __all__ = [
     "AsyncActors",
+    "Callbacks",
     "Lifecycle",
     "Options",
     "Retries",

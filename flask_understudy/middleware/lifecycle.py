@@ -100,9 +100,17 @@ class Lifecycle(Middleware):
         raise BootRefused(message) from problem
 
     def after_worker_boot(self, broker: Any, worker: Worker) -> None:
-        """Take one SIGTERM for one, however many processes pass it on."""
-        if broker.worker_kind == "worker" and threading.current_thread() is threading.main_thread():
-            _merge_signals()
+        """Take one SIGTERM for one, however many processes pass it on; end when the master died meanwhile.
+
+        Dramatiq would tell the master next that the worker has booted, and wait for one that died to listen.
+        """
+        if broker.worker_kind != "worker" or threading.current_thread() is not threading.main_thread():
+            return
+        _merge_signals()
+        if broker.worker.heartbeat.is_orphaned():
+            logger.error("The master process died while worker %s booted, which stops.", broker.worker.id)
+            worker.stop(timeout=broker.state.config.shutdown_timeout_ms)
+            _leave()
 
     def before_worker_shutdown(self, broker: Any, worker: Worker) -> None:
         """Claim nothing more, hand back what was not started, and let what runs come to an end."""

@@ -12,25 +12,27 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, select
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from ..context import Principal
 from ..errors import InvalidJob, JobConflict, JobNotFound
-from ..ledger import Bulk, Job, transitions
+from ..ledger import CANCELLED, DELAYED, FAILED, LIVE, STATES, TERMINAL, WAITING, Bulk, Job, transitions
+from ..ledger.filter import Filter, Known
 from ..ledger.scope import Scope
-from ..ledger.search import Filter, Known, Search
+from ..ledger.search import Search
 from ..ledger.statements import run
-from ..ledger.transitions import Due
 from ..state import State
-from . import jobs, queues
-from .jobs import announce, attempts_of
+from . import audit, jobs, queues
+from .jobs import announce
+from .reopening import reopen
 from .transaction import joined_session, transaction
 
-ACTIONS = ("retry", "replay", "cancel", "delete")
+#: What a bulk can do, and to jobs of which states.
+ACTIONS = {"retry": (FAILED, CANCELLED), "replay": STATES, "cancel": LIVE, "delete": (*TERMINAL, DELAYED, WAITING)}
 RUNNING, COMPLETED = "running", "completed"
 BATCH = 500
 MOST = 1_000_000
@@ -45,11 +47,35 @@ NOW = "SELECT <ms:at> FROM (SELECT <now> AS at) AS clock"
 
 def known(state: State) -> Known:
     """Return the queues and parameters that the application declares."""
-    positions: dict[str, dict[int, list[str]]] = defaultdict(lambda: defaultdict(list))
+    return Known(sorted(queues.names(state)), partial(_positions, state))
+
+
+def _positions(state: State, parameter: str) -> dict[int, list[str]]:
+    """Return the actors that take a parameter, by its position among theirs."""
+    found: dict[int, list[str]] = defaultdict(list)
     for actor in state.broker.actors.values():
-        for position, name in enumerate(inspect.signature(actor.fn).parameters):
-            positions[name][position].append(actor.actor_name)
-    return Known(sorted(queues.names(state)), positions)
+        names = list(inspect.signature(actor.fn).parameters)
+        if parameter in names:
+            found[names.index(parameter)].append(actor.actor_name)
+    return found
+
+
+def narrowed(action: str, wanted: Filter) -> Filter:
+    """Return the filter without the states whose jobs an action cannot be done to, or is not meant for unasked.
+
+    Raises:
+        InvalidJob: The action is unknown, or none of the states that the filter names is left.
+    """
+    if action not in ACTIONS:
+        raise InvalidJob(f"{action!r} is no bulk action; there are {', '.join(ACTIONS)}.")
+    able = ACTIONS[action]
+    if set(able) == set(STATES) or (wanted.ids and not wanted.states):
+        return wanted
+    meant = wanted.states or (TERMINAL if action == "delete" else able)  # what waits is deleted when asked for by name
+    states = tuple(name for name in able if name in meant)
+    if not states:
+        raise InvalidJob(f"{action} is for jobs that are {', '.join(able)}; none is when {' or '.join(wanted.states)}.")
+    return replace(wanted, states=states)
 
 
 def count(state: State, scope: Scope, wanted: Filter) -> tuple[int, bool]:
@@ -74,10 +100,9 @@ def start(state: State, principal: Principal, scope: Scope, action: str, wanted:
         most: Jobs it touches at the most.
 
     Raises:
-        InvalidJob: The action is unknown.
+        InvalidJob: The action is unknown, or none of the states that the filter names allows it.
     """
-    if action not in ACTIONS:
-        raise InvalidJob(f"{action!r} is no bulk action; there are {', '.join(ACTIONS)}.")
+    wanted = narrowed(action, wanted)
     with state.database.statement() as connection:
         now = datetime.fromtimestamp((run(connection, NOW).scalar_one() + 1) / 1000, UTC)
     bulk = Bulk(
@@ -140,6 +165,9 @@ def _step(state: State, session: Session, bulk: Bulk, n: int, told: list[Callabl
     bulk.skipped += len(page.jobs) - done
     if page.after is None or bulk.matched >= bulk.most:
         bulk.state, bulk.finished_at = COMPLETED, datetime.now(UTC)
+        asker = Principal(bulk.subject, bulk.tenant or "")
+        detail = {"action": bulk.action, "matched": bulk.matched, "done": bulk.done, "skipped": bulk.skipped}
+        session.add(audit.line(asker, "bulk.end", bulk.id, None, detail))
     else:
         bulk.place_at, bulk.place_id = page.after
 
@@ -152,8 +180,7 @@ def _act(
         return 0
     match action:
         case "retry":
-            due = _reopen(state, connection, found)
-            transitions.record_event(connection, [job.id for job in due], "retried", "Reopened by a bulk")
+            due = reopen(state, connection, found, "Reopened by a bulk")
             told.append(lambda: announce(state, due))
             return len(due)
         case "cancel":
@@ -167,22 +194,6 @@ def _act(
             return transitions.delete(connection, ids)
         case _:
             return jobs.replay_within(state, connection, ids, told)
-
-
-def _reopen(state: State, connection: Connection, found: Sequence[Job]) -> list[Due]:
-    attempts = {job.id: attempts_of(state, job) for job in found}
-    try:
-        with connection.begin_nested():
-            return transitions.reopen(connection, attempts, fair=state.config.fair)
-    except IntegrityError:  # two of them share a dedup key: one at a time, the first wins
-        due: list[Due] = []
-        for id, n in attempts.items():
-            try:
-                with connection.begin_nested():
-                    due += transitions.reopen(connection, {id: n}, fair=state.config.fair)
-            except IntegrityError:
-                continue
-        return due
 
 
 def abort(state: State, bulk_id: str, scope: Scope) -> Bulk:

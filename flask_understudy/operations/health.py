@@ -22,27 +22,38 @@ def health(state: State, tenant: str | None = None) -> dict[str, Any]:
 
     Returns:
         `overallStatus`: `unhealthy` when the database is down, or jobs have waited for more than 60 s and no worker
-        lives; `degraded` when the broker is down or an alert is open; else `healthy`. `redisConnected`: whether Redis
+        lives; `degraded` when the broker is down or an alert is open; else `healthy`. `reasons`: why it is not healthy.
+        `redisConnected`: whether Redis
         answers; False without Redis. `transport`, `queues` (seven counts each), `timestamp` in UTC.
     """
+    reasons: list[str] = []
     transport = state.transport
     is_up = transport.check()
     answer: dict[str, Any] = {
-        "overallStatus": "healthy" if is_up else "degraded",
+        "overallStatus": "healthy",
+        "reasons": reasons,
         "redisConnected": transport.name == "redis" and is_up,
         "transport": transport.name,
         "queues": [],
         "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
     }
+    if not is_up:
+        answer["overallStatus"] = "degraded"
+        reasons.append(f"the broker ({transport.name}) does not answer")
     try:
         queues = sorted(state.broker.get_declared_queues() | set(state.config.queues))
         counts = queries.stats(state.database, queues, tenant)
         answer["queues"] = [{"name": name, **numbers} for name, numbers in counts.items()]
-        if episodes.is_any_open(state.database, but=[episodes.BROKER]):  # the broker itself was just asked
+        alerts = episodes.open_by_rule(state.database)
+        alerts.pop(episodes.BROKER, None)  # the broker itself was just asked
+        if alerts:
             answer["overallStatus"] = "degraded"
+            reasons += [f"alert {rule} is open" for rule in sorted(alerts)]
         if queries.oldest_waiting_ms(state.database) > UNATTENDED_MS and not queries.workers_alive(state.database):
             answer["overallStatus"] = "unhealthy"
+            reasons.append("jobs have waited for more than a minute and no worker lives")
     except SQLAlchemyError as problem:
         answer["overallStatus"] = "unhealthy"
         answer["database"] = type(problem).__name__
+        reasons.append(f"the database does not answer ({type(problem).__name__})")
     return answer

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -18,20 +17,18 @@ from ..errors import InvalidJob, JobConflict, JobNotFound, TransportError
 from ..ledger import CANCELLED, FAILED, WAITING, Job, transitions
 from ..ledger.queries import find
 from ..ledger.scope import EVERYTHING, Scope
-from ..ledger.search import Filter, Search
 from ..ledger.statements import moment
 from ..ledger.transitions import Due
 from ..policy import LIBRARY_RETRIES, QueuePolicy
 from ..signals import JobNotice
 from ..signatures import check_payload
 from ..state import State
-from ..submission import encode_payload, max_attempts
+from ..submission import check_reach, encode_payload, max_attempts
+from . import payloads
 from .queues import check as check_queue
 from .transaction import after_commit, joined_session, transaction
 
 logger = logging.getLogger("flask_understudy")
-
-RETRY_BATCH = 500
 
 
 def cancel(state: State, id: str, reason: str = "cancelled", scope: Scope = EVERYTHING) -> str:
@@ -118,7 +115,7 @@ def replay(state: State, id: str, scope: Scope = EVERYTHING, *, payload: dict[st
         state: The application's side of the library.
         id: The job to repeat.
         scope: Whose jobs may be touched.
-        payload: Arguments by name, instead of the job's own.
+        payload: Arguments by name, instead of the job's own; what is withheld in them is the job's own.
 
     Returns:
         The new job's id; with a dedup key that a live job holds, that job's.
@@ -134,6 +131,7 @@ def _replayed(state: State, job: Job, payload: dict[str, Any] | None = None) -> 
     if job.actor not in state.broker.actors:
         raise InvalidJob(f"Job {job.id} cannot be replayed: no actor is named {job.actor!r} in this release.")
     if payload is not None:
+        payload = payloads.restored(state.broker.actors[job.actor], job, payload)
         check_payload(state.broker.actors[job.actor], payload)
     options = {**job.options, "tenant": job.tenant, "owner": job.owner, "priority": job.priority, "replay_of": job.id}
     optional = {"tags": job.tags, "dedup_key": job.dedup_key, "correlation_id": job.correlation_id}
@@ -193,8 +191,8 @@ def amend(
         scope: Whose jobs may be touched.
         priority: -1000 to 1000.
         queue: A queue that is declared.
-        run_at: Aware time; one that has passed means now.
-        payload: Arguments by name, instead of all it has.
+        run_at: Aware time up to ten years away; one that has passed means now.
+        payload: Arguments by name, instead of all it has; what is withheld in them stays as it is.
 
     Raises:
         JobNotFound: There is no such job.
@@ -206,9 +204,12 @@ def amend(
         raise InvalidJob(f"priority is {priority!r}; it takes a whole number from -1000 to 1000.")
     if queue is not None:
         check_queue(state, queue)
+    if run_at is not None:
+        check_reach(run_at)
     kwargs = None
     if payload is not None:
         actor = state.broker.actors.get(job.actor)
+        payload = payloads.restored(actor, job, payload)
         if actor is not None:
             check_payload(actor, payload)
         kwargs = encode_payload(job.actor, (), payload, state.config)[1]
@@ -254,26 +255,6 @@ def delete(state: State, id: str, scope: Scope = EVERYTHING, *, stop: bool = Fal
     if not stop:
         raise JobConflict(f"Job {id} is {job.state}; cancel it first, or ask with force=cancel.")
     return cancel(state, id, "deleted", scope)
-
-
-def retry_failed(state: State, name: str, scope: Scope = EVERYTHING) -> int:
-    """Reopen the failed jobs of a queue (T11); return how many (O01). One whose live twin holds its key stays failed.
-
-    Raises:
-        InvalidJob: No queue has the name.
-    """
-    check_queue(state, name)
-    search = Search(state.database, scope, Filter(states=(FAILED,), queues=(name,)), newest_first=False)
-    reopened, after = 0, None
-    while True:
-        page = search.page(RETRY_BATCH, after)
-        for job in page.jobs:
-            with contextlib.suppress(JobConflict, JobNotFound):
-                retry(state, job.id, scope)
-                reopened += 1
-        after = page.after
-        if after is None:
-            return reopened
 
 
 def existing(state: State, id: str, scope: Scope = EVERYTHING) -> Job:

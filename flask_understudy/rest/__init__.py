@@ -14,6 +14,7 @@ from . import (  # noqa: F401 - they declare the routes
     document,
     failures,
     following,
+    history,
     jobs,
     metrics,
     queues,

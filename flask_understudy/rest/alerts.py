@@ -63,12 +63,12 @@ def list_alerts() -> OpenAlerts:
 def list_past_alerts(query: PageOf) -> PastAlerts:
     """List all alerts of the last 90 days, open ones too, the latest first."""
     _everything()
-    place = place_of(query.cursor)
+    place = place_of(query)
     before = None if place is None else _id(place[1])
     found = operations.history(state(), query.limit + 1, before)
     page = found[: query.limit]
     after = (page[-1].began_at, str(page[-1].id)) if len(found) > query.limit else None
-    return PastAlerts(data=[_shape(episode) for episode in page], next_cursor=cursor_of(after))
+    return PastAlerts(data=[_shape(episode) for episode in page], next_cursor=cursor_of(after, query))
 
 
 @door(

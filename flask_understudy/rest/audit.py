@@ -17,7 +17,7 @@ from .shapes import Instant, Shape
 TAG = "Audit"
 
 
-class Query(Body):
+class AuditQuery(Body):
     """Which lines."""
 
     action: Word | None = None
@@ -47,8 +47,8 @@ class Lines(Shape):
     next: int | None
 
 
-@door("/audit", scope="admin", tag=TAG, query=Query, answers={200: Lines})
-def show_audit(query: Query) -> Lines:
+@door("/audit", scope="admin", tag=TAG, query=AuditQuery, answers={200: Lines})
+def show_audit(query: AuditQuery) -> Lines:
     """List what was done, the latest first."""
     lines = select(AuditLine).where(caller().scope.of(AuditLine)).order_by(AuditLine.id.desc()).limit(query.limit + 1)
     for name in ("action", "subject", "target"):

@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints
 
 from ..contrib.api import Answer, Body, invalid, not_found
 from ..ledger import Bulk
-from ..ledger.search import Filter
+from ..ledger.filter import Filter
 from ..operations import bulk as operations
 from .doors import caller, door, note, state
 from .finding import Wanted, filter_of, scope_of
@@ -16,13 +16,18 @@ from .shapes import Instant, JobSummary, Shape
 
 TAG = "Bulks"
 
+#: Ids that the audit keeps of those that were named.
+MOST_TOLD = 100
 
-class Order(Body):
+
+class BulkOrder(Body):
     """What shall be done to which jobs."""
 
     action: Literal["retry", "replay", "cancel", "delete"]
     filter: Wanted | None = Field(default=None, description="Which jobs; the parameters of a search.")
-    ids: list[Annotated[str, StringConstraints(max_length=64)]] | None = Field(default=None, max_length=10_000)
+    ids: list[Annotated[str, StringConstraints(max_length=64)]] | None = Field(
+        default=None, min_length=1, max_length=10_000
+    )
     dry_run: bool = Field(default=False, description="Only say how many jobs there are, and show some.")
     limit: int = Field(default=operations.MOST, ge=1, le=operations.MOST, description="Touch no more jobs than that.")
 
@@ -72,15 +77,16 @@ class BulkShape(Shape):
     scope="operate",
     tag=TAG,
     audit_as="bulk.start",
-    body=Order,
+    body=BulkOrder,
     answers={202: BulkShape, 200: Answer(DryRun, "It was a dry run.")},
 )
-def start_bulk(body: Order) -> Any:
+def start_bulk(body: BulkOrder) -> Any:
     """Do one thing to all jobs of a filter, or to those named. The clock does it in steps."""
     here, who = state(), caller()
     scope = scope_of(who, body.filter or Wanted())
     wanted = _wanted(body)
-    note(action=body.action, dry_run=body.dry_run)
+    wanted = operations.narrowed(body.action, wanted)
+    note(action=body.action, dry_run=body.dry_run, **_told(body))
     if body.dry_run:
         n, is_exact = operations.count(here, scope, wanted)
         found = operations.sample(here, scope, wanted)
@@ -113,7 +119,17 @@ def abort_bulk(bulk_id: str) -> BulkShape:
     return BulkShape.of(operations.abort(state(), bulk_id, caller().scope))
 
 
-def _wanted(body: Order) -> Filter:
+def _told(body: BulkOrder) -> dict[str, Any]:
+    """Return which jobs are meant, for the audit; values of arguments may be anybody's data and are not kept."""
+    if body.filter is None:
+        return {"ids": body.ids[:MOST_TOLD] if body.ids else [], "n_ids": len(body.ids or ())}
+    told = body.filter.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    if body.filter.payload:
+        told["payload"] = [text.partition(":")[0] for text in body.filter.payload]
+    return {"filter": told}
+
+
+def _wanted(body: BulkOrder) -> Filter:
     if (body.filter is None) == (body.ids is None):
         raise invalid("filter", "Give either filter or ids.")
     if body.ids is not None:

@@ -9,14 +9,15 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from types import MappingProxyType
+from typing import Annotated, Any, TypeVar, cast
 
 from flask import Blueprint, Response, current_app, g, request
 from itsdangerous import BadSignature, URLSafeTimedSerializer
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, StringConstraints
 
 from ..context import Principal
-from ..contrib.api import Answer, Problem, not_found, once, operation, problems
+from ..contrib.api import Answer, Body, Problem, not_found, once, operation, problems
 from ..ledger.scope import Scope
 from ..operations import audit
 from ..state import KEY, State
@@ -40,6 +41,9 @@ VERSION = "1"
 SCOPES = ("read", "payload", "enqueue", "operate", "admin", "tenants")
 
 LONGEST_NAME = 500
+
+#: NUL, and what stands for bytes that were no UTF-8.
+_UNASKABLE = frozenset("\x00\ufffd")
 
 JOB_TOKEN = "ujt_"
 JOB_TOKEN_SECONDS = 900
@@ -75,6 +79,14 @@ class Caller:
         """
         if not self.may(scope):
             raise Problem(403, detail=f"This needs the scope {scope!r}.")
+
+
+class TokenQuery(Body):
+    """What a job's own token can come in."""
+
+    token: Annotated[str, StringConstraints(max_length=500)] | None = Field(
+        default=None, description="A job's own token, for clients that send no headers."
+    )
 
 
 def state() -> State:
@@ -148,6 +160,7 @@ def door(
     tag: str,
     answers: Mapping[int, Answer | type[BaseModel]],
     method: str = "GET",
+    also: Mapping[str, str] = MappingProxyType({}),
     audit_as: str | None = None,
     opens_to_token: bool = False,
     body: type[BaseModel] | None = None,
@@ -163,7 +176,9 @@ def door(
         tag: The group it stands in.
         answers: The successful answers by status.
         method: The HTTP method.
-        audit_as: The action's name in the audit, `job.retry`; every route that changes something has one.
+        also: Further rules for the same, by the names that the description gives them.
+        audit_as: The action's name in the audit, `job.retry`; every route that changes something has one. Its target is
+            what the rule names last.
         opens_to_token: Whether a job's own token opens it.
         body: Model of the body, handed over as `body`.
         body_is_optional: Whether a request without a body means defaults.
@@ -179,15 +194,17 @@ def door(
         @functools.wraps(described)
         def guarded(**given: Any) -> Any:
             require(scope, opens_to_token=opens_to_token)
-            if any("\x00" in str(value) or len(str(value)) > LONGEST_NAME for value in given.values()):
+            if any(not _UNASKABLE.isdisjoint(str(value)) or len(str(value)) > LONGEST_NAME for value in given.values()):
                 raise not_found()  # no database could be asked for it
             if audit_as is None:
                 return described(**given)
-            return _audited(audit_as, functools.partial(described, **given), str(next(iter(given.values()), "")))
+            target = str(list(given.values())[-1]) if given else ""
+            return _audited(audit_as, functools.partial(described, **given), target)
 
         guarded.__guard__ = scope  # type: ignore[attr-defined]
         guarded.__audit__ = audit_as  # type: ignore[attr-defined]
-        bp.add_url_rule(rule, endpoint=view.__name__, view_func=guarded, methods=[method])
+        for endpoint, path in {view.__name__: rule, **also}.items():
+            bp.add_url_rule(path, endpoint=endpoint, view_func=guarded, methods=[method])
         return view
 
     return decorate
@@ -229,4 +246,4 @@ def note(target: str | None = None, **detail: Any) -> None:
     line.detail = {**(line.detail or {}), **detail}
 
 
-__all__ = ["SCOPES", "Caller", "bp", "caller", "door", "job_tokens", "note", "require", "settle", "state"]
+__all__ = ["SCOPES", "Caller", "TokenQuery", "bp", "caller", "door", "job_tokens", "note", "require", "settle", "state"]

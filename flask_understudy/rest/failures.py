@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from ..contrib.api import Body
-from ..ledger.search import Filter
+from ..ledger.filter import Filter
 from ..operations import bulk, failures
 from .bulk import BulkShape
 from .doors import caller, door, note, state
@@ -16,7 +16,7 @@ from .shapes import Instant, JobSummary, Shape
 TAG = "Failures"
 
 
-class Query(Body):
+class FailuresQuery(Body):
     """Which groups."""
 
     verdict: Literal["open", "ignored", "resolved", "all"] = "open"
@@ -49,8 +49,8 @@ class Verdict(Shape):
     verdict: str
 
 
-@door("/failures", scope="read", tag=TAG, query=Query, answers={200: Failures})
-def list_failures(query: Query) -> Failures:
+@door("/failures", scope="read", tag=TAG, query=FailuresQuery, answers={200: Failures})
+def list_failures(query: FailuresQuery) -> Failures:
     """List failed jobs by what went wrong."""
     verdict = None if query.verdict == "all" else query.verdict
     found = failures.groups(state(), caller().scope, verdict=verdict, limit=query.limit)

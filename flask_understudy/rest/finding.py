@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from flask import current_app
+from flask import current_app, request
 from itsdangerous import BadSignature, URLSafeSerializer
-from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
-from ..contrib.api import Body, Many, Problem, invalid
+from ..contrib.api import Body, Instant, Many, Problem, invalid
 from ..ledger import STATES
+from ..ledger.filter import Filter
 from ..ledger.scope import Scope
-from ..ledger.search import Filter, Place, Search
+from ..ledger.search import Place, Search
 from ..operations.bulk import known
 from ..redaction import SECRET
 from ..state import State
@@ -55,10 +57,10 @@ class Wanted(Body):
     error: Word | None = Field(default=None, description="Part of the error.")
     fingerprint: Word | None = Field(default=None, description="Of the error; see /failures.")
     correlation_id: Word | None = None
-    created_after: AwareDatetime | None = None
-    created_before: AwareDatetime | None = None
-    finished_after: AwareDatetime | None = None
-    finished_before: AwareDatetime | None = None
+    created_after: Instant | None = None
+    created_before: Instant | None = None
+    finished_after: Instant | None = None
+    finished_before: Instant | None = None
     payload: Several = Field(
         default=[], description="`path:value`, such as `order.id:42`: an argument's name, then keys or positions in it."
     )
@@ -73,7 +75,7 @@ class PageOf(Body):
     )
 
 
-class Query(Wanted, PageOf):
+class JobsQuery(Wanted, PageOf):
     """A search."""
 
     sort: Literal["-created_at", "created_at", "-finished_at", "finished_at"] = Field(
@@ -127,34 +129,60 @@ def filter_of(state: State, who: Caller, wanted: Wanted) -> Filter:
     )
 
 
-def _payload(text: str) -> tuple[tuple[str, ...], str]:
+def path_and_value(text: str) -> tuple[tuple[str, ...], str]:
+    """Return the keys of a path into a job's arguments, and the value that shall stand there.
+
+    Raises:
+        ValueError: The text is none such; says what is.
+    """
     path, colon, value = text.partition(":")
     keys = tuple(path.split("."))
     if not colon or not all(keys) or len(keys) > PAYLOAD_DEPTH:
-        raise invalid("payload", f"{text[:80]!r} is no path and value such as 'order.id:42'.")
+        raise ValueError(f"{text[:80]!r} is no path and value such as 'order.id:42'.")
+    if '"' in path:
+        raise ValueError(f"{text[:80]!r} has a quotation mark in its path, and SQLite finds no such key.")
+    return keys, value
+
+
+def _payload(text: str) -> tuple[tuple[str, ...], str]:
+    try:
+        keys, value = path_and_value(text)
+    except ValueError as problem:
+        raise invalid("payload", str(problem)) from None
     if any(SECRET.search(key) for key in keys):
         raise Problem(403, detail="Values that are withheld cannot be searched either.")
     return keys, value
 
 
-def cursor_of(place: Place | None) -> str | None:
-    """Return a place as text for the caller to hand back."""
-    return None if place is None else str(_cursors().dumps([place[0].isoformat(), place[1]]))
+def cursor_of(place: Place | None, query: PageOf) -> str | None:
+    """Return a place in the answers to a query as text for the caller to hand back."""
+    return None if place is None else str(_cursors().dumps([place[0].isoformat(), place[1], _question(query)]))
 
 
-def place_of(cursor: str | None) -> Place | None:
-    """Return the place that a cursor stands for.
+def place_of(query: PageOf) -> Place | None:
+    """Return the place that a query goes on from.
 
     Raises:
-        Problem: 422, it is none of ours.
+        Problem: 422, its cursor is none of ours, or of another query.
     """
-    if cursor is None:
+    if query.cursor is None:
         return None
     try:
-        moment, id = _cursors().loads(cursor)
-        return datetime.fromisoformat(moment).astimezone(UTC), str(id)
+        moment, id, question = _cursors().loads(query.cursor)
+        place = datetime.fromisoformat(moment).astimezone(UTC), str(id)
     except (BadSignature, ValueError, TypeError):
         raise invalid("cursor", "The cursor is none of ours; take 'nextCursor' of the page before.") from None
+    if question != _question(query):
+        raise invalid("cursor", "The cursor belongs to another query; only 'limit' may differ from page to page.")
+    return place
+
+
+def _question(query: PageOf) -> str:
+    """Return what tells one query from another, whatever part of its answer is wanted."""
+    wanted = query.model_dump_json(exclude={"cursor", "limit", "count"})
+    path = request.path if request.url_rule is None else request.url_rule.rule
+    arguments = sorted((request.view_args or {}).items())
+    return hashlib.sha256(f"{path} {arguments} {wanted}".encode()).hexdigest()[:12]
 
 
 def _cursors() -> URLSafeSerializer:

@@ -18,7 +18,7 @@ from ..contrib.api import Answer, instant, not_found
 from ..ledger import TERMINAL, Job, queries
 from ..ledger.scope import Scope
 from ..state import State
-from .doors import JOB_TOKEN, JOB_TOKEN_SECONDS, caller, door, job_tokens, state
+from .doors import JOB_TOKEN, JOB_TOKEN_SECONDS, TokenQuery, caller, door, job_tokens, state
 from .shapes import Instant, Shape, summary
 
 TAG = "Following a job"
@@ -69,10 +69,11 @@ def make_job_token(job_id: str) -> tuple[JobToken, int]:
     "/<job_id>/events",
     scope="read",
     tag=TAG,
+    query=TokenQuery,
     opens_to_token=True,
     answers={200: Answer(media_type="text/event-stream", description="Events: state, progress, log, done.")},
 )
-def stream_job(job_id: str) -> Response:
+def stream_job(job_id: str, query: TokenQuery) -> Response:
     """Stream what happens to a job, as server-sent events.
 
     The stream ends with the job, or after 25 s: clients reconnect by themselves, and `Last-Event-ID` leads on.

@@ -6,16 +6,16 @@ import hashlib
 from typing import Annotated, Any
 
 from flask import Response, request
-from pydantic import AwareDatetime, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
-from ..contrib.api import Answer, Body, not_found
+from ..contrib.api import Answer, Body, Instant, invalid, not_found
 from ..ledger import Job, queries
 from ..operations import jobs as operations
 from . import following
-from .doors import caller, door, note, state
-from .finding import PageOf, Query, Several, Word, cursor_of, place_of, search_of
+from .doors import TokenQuery, caller, door, note, state
+from .finding import JobsQuery, Word, cursor_of, place_of, search_of
 from .presenting import detail_of
-from .shapes import Instant, JobDetail, JobSummary, Shape
+from .shapes import JobDetail, JobSummary, Shape
 
 TAG = "Jobs"
 
@@ -31,45 +31,10 @@ class JobPage(Shape):
     total_is_exact: bool | None = Field(default=None, description="False = there are at least that many.")
 
 
-class AttemptShape(Shape):
-    """An attempt that did not complete."""
-
-    number: int
-    outcome: str = Field(description="retried, failed, cancelled, handed_back or crashed.")
-    started_at: Instant | None
-    finished_at: Instant
-    worker: str | None
-    error: str | None
-    traceback: str | None = Field(description="Null without permission to see payloads.")
-
-
-class Attempts(Shape):
-    """The attempts of a job that did not complete, the first one first."""
-
-    data: list[AttemptShape]
-
-
-class LogLine(Shape):
-    """A line of a job's timeline."""
-
-    id: int
-    at: Instant
-    kind: str = Field(description="log, cancel_requested, cancelled or retried.")
-    attempt: int
-    message: str
-
-
-class Log(Shape):
-    """The timeline of a job, the first line first."""
-
-    data: list[LogLine]
-
-
-class Waiting(Body):
+class JobQuery(TokenQuery):
     """Whether to wait."""
 
     wait: float = Field(0, ge=0, le=30, description="s to wait for the job's end.")
-    token: Word | None = Field(default=None, description="A job's own token, for clients that send no headers.")
 
 
 class Cancellation(Body):
@@ -88,7 +53,9 @@ class Cancelled(Shape):
 class Replay(Body):
     """What the new job does differently."""
 
-    payload: dict[str, Any] | None = Field(default=None, description="Arguments by name; default those of the job.")
+    payload: dict[str, Any] | None = Field(
+        default=None, description="Arguments by name; default those of the job. What is withheld is the job's own."
+    )
 
 
 class Amendment(Body):
@@ -96,8 +63,10 @@ class Amendment(Body):
 
     priority: int | None = Field(default=None, ge=-1000, le=1000)
     queue: Word | None = None
-    run_at: AwareDatetime | None = None
-    payload: dict[str, Any] | None = None
+    run_at: Instant | None = None
+    payload: dict[str, Any] | None = Field(
+        default=None, description="All arguments by name; what is withheld in them stays as it is."
+    )
 
 
 class Force(Body):
@@ -106,19 +75,19 @@ class Force(Body):
     force: Annotated[str, StringConstraints(pattern="^cancel$")] | None = None
 
 
-@door("", scope="read", tag=TAG, query=Query, answers={200: JobPage})
-def find_jobs(query: Query) -> JobPage:
+@door("", scope="read", tag=TAG, query=JobsQuery, answers={200: JobPage})
+def find_jobs(query: JobsQuery) -> JobPage:
     """Search jobs over all queues.
 
     A page may hold fewer jobs than asked for, or none, and still lead on: a search that no index answers reads a
     limited number of jobs at a time.
     """
     search = search_of(state(), caller(), query, newest_first=query.sort.startswith("-"))
-    page = search.page(query.limit, place_of(query.cursor))
+    page = search.page(query.limit, place_of(query))
     total, is_exact = search.count() if query.count else (None, None)
     return JobPage(
         data=[JobSummary.of(job) for job in page.jobs],
-        next_cursor=cursor_of(page.after),
+        next_cursor=cursor_of(page.after, query),
         total=total,
         total_is_exact=is_exact,
     )
@@ -126,15 +95,17 @@ def find_jobs(query: Query) -> JobPage:
 
 @door(
     "/<job_id>",
+    also={"show_queue_job": "/<queue_name>/jobs/<job_id>"},
     scope="read",
     tag=TAG,
-    query=Waiting,
+    query=JobQuery,
     opens_to_token=True,
     answers={200: JobDetail, 304: Answer(description="It is as the If-None-Match says.")},
 )
-def show_job(job_id: str, query: Waiting) -> Any:
+def show_job(job_id: str, query: JobQuery, queue_name: str | None = None) -> Any:
     """Describe a job; wait for its end with `wait`, ask whether it changed with `If-None-Match`."""
     who = caller()
+    _check_queue(job_id, queue_name)
     job = following.wait_for_end(state(), who.scope, job_id, query.wait)
     body = detail_of(state(), who, existing(job)).model_dump_json(by_alias=True)
     response = Response(body, content_type="application/json")
@@ -156,6 +127,8 @@ def show_job(job_id: str, query: Waiting) -> Any:
 def amend_job(job_id: str, body: Amendment) -> JobDetail:
     """Change a job that waits: its priority, queue, time or arguments."""
     who = caller()
+    if not body.model_dump(exclude_none=True):
+        raise invalid("", "Say what shall change: priority, queue, runAt or payload.")
     if body.payload is not None:
         who.need("payload")
     note(changes=sorted(body.model_fields_set))
@@ -168,6 +141,7 @@ def amend_job(job_id: str, body: Amendment) -> JobDetail:
 @door(
     "/<job_id>",
     method="DELETE",
+    also={"delete_queue_job": "/<queue_name>/jobs/<job_id>"},
     scope="operate",
     tag=TAG,
     audit_as="job.delete",
@@ -175,22 +149,27 @@ def amend_job(job_id: str, body: Amendment) -> JobDetail:
     answers={204: Answer(description="It is gone."), 202: Cancelled},
     errors=(409,),
 )
-def delete_job(job_id: str, query: Force) -> Any:
+def delete_job(job_id: str, query: Force, queue_name: str | None = None) -> Any:
     """Remove a job; one that runs is only asked to stop, and that with `force=cancel`."""
-    return remove(job_id, query)
+    _check_queue(job_id, queue_name)
+    outcome = operations.delete(state(), job_id, caller().scope, stop=query.force == "cancel")
+    note(outcome=outcome)
+    return ("", 204) if outcome == "deleted" else (Cancelled(id=job_id, outcome=outcome), 202)
 
 
 @door(
     "/<job_id>/retry",
     method="POST",
+    also={"retry_queue_job": "/<queue_name>/jobs/<job_id>/retry"},
     scope="operate",
     tag=TAG,
     audit_as="job.retry",
     answers={200: JobDetail},
     errors=(409,),
 )
-def retry_job(job_id: str) -> JobDetail:
+def retry_job(job_id: str, queue_name: str | None = None) -> JobDetail:
     """Reopen a failed or cancelled job, the same one, with attempts as at first."""
+    _check_queue(job_id, queue_name)
     operations.retry(state(), job_id, caller().scope)
     return _shown(job_id)
 
@@ -249,37 +228,6 @@ def run_job_now(job_id: str) -> JobDetail:
     return _shown(job_id)
 
 
-@door("/<job_id>/attempts", scope="read", tag=TAG, query=None, opens_to_token=True, answers={200: Attempts})
-def list_attempts(job_id: str) -> Attempts:
-    """List the attempts of a job that did not complete."""
-    existing(queries.find(state().database, job_id, scope=caller().scope))
-    sees_payload = caller().may("payload")
-    return Attempts(
-        data=[
-            AttemptShape(
-                number=attempt.number,
-                outcome=attempt.outcome,
-                started_at=attempt.started_at,
-                finished_at=attempt.finished_at,
-                worker=attempt.worker_id,
-                error=attempt.error,
-                traceback=attempt.traceback if sees_payload else None,
-            )
-            for attempt in queries.attempts(state().database, job_id)
-        ]
-    )
-
-
-@door("/<job_id>/logs", scope="read", tag=TAG, opens_to_token=True, answers={200: Log})
-def list_log(job_id: str) -> Log:
-    """List what a job logged and what was done to it."""
-    existing(queries.find(state().database, job_id, scope=caller().scope))
-    lines = queries.timeline(state().database, job_id)
-    return Log(
-        data=[LogLine(id=e.id, at=e.at, kind=e.kind, attempt=e.attempt, message=e.message) for e in lines],
-    )
-
-
 def existing(job: Job | None) -> Job:
     """Return the job.
 
@@ -291,16 +239,16 @@ def existing(job: Job | None) -> Job:
     return job
 
 
-def remove(job_id: str, query: Force) -> Any:
-    """Remove a job, or ask one that runs to stop."""
-    outcome = operations.delete(state(), job_id, caller().scope, stop=query.force == "cancel")
-    note(outcome=outcome)
-    return ("", 204) if outcome == "deleted" else (Cancelled(id=job_id, outcome=outcome), 202)
+def _check_queue(job_id: str, name: str | None) -> None:
+    """Refuse a job of another queue than the path names, when it names one.
+
+    Raises:
+        Problem: 404.
+    """
+    if name is not None and existing(queries.find(state().database, job_id, scope=caller().scope)).queue != name:
+        raise not_found()
 
 
 def _shown(job_id: str) -> JobDetail:
     """Return a job as the transaction of this request sees it."""
     return detail_of(state(), caller(), operations.existing(state(), job_id, caller().scope))
-
-
-__all__ = ["Force", "JobPage", "PageOf", "Several", "existing", "remove"]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import dramatiq
 
 from ..ledger import Job
-from ..redaction import WITHHELD, redacted, redacted_arguments
+from ..operations import payloads
+from ..redaction import WITHHELD, redacted
 from ..state import State
 from .doors import Caller
 from .shapes import JobDetail, summary
@@ -20,17 +20,9 @@ def detail_of(state: State, who: Caller, job: Job) -> JobDetail:
     actor = state.broker.actors.get(job.actor)
     return JobDetail(
         **summary(job),
-        payload=payload_of(actor, job) if sees else None,
+        payload=payloads.shown(actor, job) if sees else None,
         result=_result(actor, job) if sees else None,
     )
-
-
-def payload_of(actor: dramatiq.Actor[Any, Any] | None, job: Job) -> dict[str, Any]:
-    """Return a job's arguments by name, secrets withheld; those beyond the signature by position."""
-    args, kwargs = redacted_arguments(actor, job.args, job.kwargs)
-    names = [] if actor is None else list(inspect.signature(actor.fn).parameters)
-    named = {(names[i] if i < len(names) else str(i)): value for i, value in enumerate(args)}
-    return {**named, **kwargs}
 
 
 def _result(actor: dramatiq.Actor[Any, Any] | None, job: Job) -> Any:

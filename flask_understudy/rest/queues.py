@@ -6,15 +6,12 @@ from typing import Any, Literal
 
 from pydantic import Field, RootModel
 
-from ..contrib.api import Answer, Body, not_found
-from ..ledger import queries
-from ..operations import jobs as job_operations
+from ..contrib.api import Body, not_found
 from ..operations import queues as operations
+from ..operations.reopening import retry_failed
 from .doors import caller, door, note, settle, state
 from .finding import PageOf, States, Wanted, cursor_of, place_of, search_of
-from .jobs import Cancelled, Force, existing, remove, retry_job
-from .presenting import detail_of
-from .shapes import Instant, JobDetail, JobSummary, Shape
+from .shapes import Instant, JobSummary, Shape
 
 TAG = "Queues"
 
@@ -83,7 +80,7 @@ class Queues(Shape):
 class Limits(Body):
     """What shall hold for the queue."""
 
-    concurrency: int | None = Field(default=None, ge=1, le=100_000, description="null = no limit.")
+    concurrency: int | None = Field(ge=1, le=100_000, description="null = no limit.")
 
 
 class Draining(Body):
@@ -116,56 +113,18 @@ def list_queue_jobs(queue_name: str, query: QueueQuery) -> QueueJobs:
     """List a queue's jobs, the latest first."""
     name = known(queue_name)
     search = search_of(state(), caller(), Wanted(queue=[name], status=query.status))
-    page = search.page(query.limit, place_of(query.cursor))
+    page = search.page(query.limit, place_of(query))
     return QueueJobs(
         jobs=[JobSummary.of(job) for job in page.jobs],
         total=search.count()[0] if query.count else None,
-        next_cursor=cursor_of(page.after),
+        next_cursor=cursor_of(page.after, query),
     )
-
-
-@door("/<queue_name>/jobs/<job_id>", scope="read", tag=TAG, opens_to_token=True, answers={200: JobDetail})
-def show_queue_job(queue_name: str, job_id: str) -> JobDetail:
-    """Describe a job of a queue."""
-    return detail_of(state(), caller(), existing(_in_queue(queue_name, job_id)))
-
-
-@door(
-    "/<queue_name>/jobs/<job_id>/retry",
-    method="POST",
-    scope="operate",
-    tag=TAG,
-    audit_as="job.retry",
-    answers={200: JobDetail},
-    errors=(409,),
-)
-def retry_queue_job(queue_name: str, job_id: str) -> JobDetail:
-    """Reopen a failed or cancelled job of a queue."""
-    existing(_in_queue(queue_name, job_id))
-    note(target=job_id)
-    return retry_job(job_id)
-
-
-@door(
-    "/<queue_name>/jobs/<job_id>",
-    method="DELETE",
-    scope="operate",
-    tag=TAG,
-    audit_as="job.delete",
-    query=Force,
-    answers={204: Answer(description="It is gone."), 202: Cancelled},
-    errors=(409,),
-)
-def delete_queue_job(queue_name: str, job_id: str, query: Force) -> Any:
-    """Remove a job of a queue; one that runs is only asked to stop, and that with `force=cancel`."""
-    existing(_in_queue(queue_name, job_id))
-    note(target=job_id)
-    return remove(job_id, query)
 
 
 @door(
     "/<queue_name>/clean",
     method="POST",
+    also={"clean_named_queue": "/queues/<queue_name>/clean"},
     scope="operate",
     tag=TAG,
     audit_as="queue.clean",
@@ -260,21 +219,6 @@ def drain_queue(queue_name: str, body: Draining) -> Drained:
 
 
 @door(
-    "/queues/<queue_name>/clean",
-    method="POST",
-    scope="operate",
-    tag=TAG,
-    audit_as="queue.clean",
-    body=Cleaning,
-    body_is_optional=True,
-    answers={200: Cleaned},
-)
-def clean_named_queue(queue_name: str, body: Cleaning) -> Cleaned:
-    """Delete a queue's ended jobs that are older than the grace."""
-    return clean_queue(queue_name, body)
-
-
-@door(
     "/queues/<queue_name>/retry-failed",
     method="POST",
     scope="operate",
@@ -284,7 +228,7 @@ def clean_named_queue(queue_name: str, body: Cleaning) -> Cleaned:
 )
 def retry_failed_of_queue(queue_name: str) -> Retried:
     """Reopen the failed jobs of a queue."""
-    n = job_operations.retry_failed(state(), known(queue_name), caller().scope)
+    n = retry_failed(state(), known(queue_name), caller().scope)
     note(retried=n)
     return Retried(retried=n)
 
@@ -298,11 +242,6 @@ def known(name: str) -> str:
     if name not in operations.names(state()):
         raise not_found()
     return name
-
-
-def _in_queue(queue_name: str, job_id: str) -> Any:
-    job = queries.find(state().database, job_id, scope=caller().scope)
-    return job if job is not None and job.queue == queue_name else None
 
 
 def _queues() -> list[QueueShape]:

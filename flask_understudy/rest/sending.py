@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import dramatiq
 from dramatiq.errors import ActorNotFound
-from pydantic import AwareDatetime, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
-from ..contrib.api import Answer, Body, invalid, not_found
+from ..contrib.api import Answer, Body, Instant, instant, invalid, not_found
 from ..operations import jobs as operations
 from ..operations import queues
 from ..policy import QueuePolicy, time_limit_ms
 from ..signatures import check_payload, schema_of
-from ..submission import max_attempts
+from ..submission import PAST_ALLOWANCE, max_attempts
 from . import following
 from .doors import caller, door, note, settle, state
 from .presenting import detail_of
@@ -22,9 +23,10 @@ from .shapes import JobDetail, Shape
 TAG = "Sending"
 
 Word = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+Tag = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 
 
-class Order(Body):
+class SendOrder(Body):
     """A job to be done."""
 
     type: Word = Field(description="The actor's name; see /types.")
@@ -32,17 +34,17 @@ class Order(Body):
     queue: Word | None = Field(default=None, description="Default: the actor's.")
     priority: int | None = Field(default=None, ge=-1000, le=1000, description="Lower runs first.")
     delay: int | None = Field(default=None, ge=0, description="ms until it may run.")
-    scheduled_for: AwareDatetime | None = Field(default=None, description="Not before this time.")
-    expires_at: AwareDatetime | None = Field(default=None, description="Not after this time.")
-    attempts: int | None = Field(default=None, ge=1, le=1_000_000, description="Executions in total.")
-    max_retries: int | None = Field(default=None, ge=0, le=1_000_000, description="attempts - 1.")
+    scheduled_for: Instant | None = Field(default=None, description="Not before this time.")
+    expires_at: Instant | None = Field(default=None, description="Not after this time.")
+    attempts: int | None = Field(default=None, ge=1, le=1000, description="Executions in total.")
+    max_retries: int | None = Field(default=None, ge=0, le=999, description="attempts - 1.")
     timeout: int | None = Field(default=None, ge=1, le=86_400_000, description="ms that one attempt may take.")
     deduplication_key: Annotated[str, StringConstraints(min_length=1, max_length=255)] | None = None
-    tags: list[Annotated[str, StringConstraints(max_length=100)]] | None = Field(default=None, max_length=50)
+    tags: list[Tag] | None = Field(default=None, max_length=50)
     correlation_id: Word | None = None
 
 
-class Waiting(Body):
+class SendQuery(Body):
     """Whether to wait."""
 
     wait: float = Field(0, ge=0, le=30, description="s to wait for the job's end.")
@@ -62,7 +64,7 @@ class TypeShape(Shape):
     queue: str
     priority: int | None
     max_attempts: int | None = Field(description="null = no limit.")
-    timeout_ms: float | None = Field(description="null = no limit.")
+    timeout_ms: int | None = Field(description="null = no limit.")
     can_be_sent: bool = Field(description="Whether the API may send it.")
     fallback: str = Field(description="What happens while the broker is down: sync, hold or fail.")
 
@@ -85,14 +87,15 @@ class Types(Shape):
     scope="enqueue",
     tag=TAG,
     audit_as="job.send",
-    body=Order,
-    query=Waiting,
+    body=SendOrder,
+    query=SendQuery,
     answers={202: SentJob, 200: Answer(SentJob, "A live job with the same deduplication key does it already.")},
     errors=(409, 503),
 )
-def send_job(body: Order, query: Waiting) -> tuple[SentJob, int, dict[str, str]]:
+def send_job(body: SendOrder, query: SendQuery) -> tuple[SentJob, int, dict[str, str]]:
     """Send a job."""
     here, who = state(), caller()
+    _check_terms(body)
     actor = _sendable(body.type)
     check_payload(actor, body.payload)
     if body.queue is not None:
@@ -146,6 +149,19 @@ def show_type(type_name: str) -> TypeDetail:
     return TypeDetail(**_described(actor), payload_schema=schema_of(actor))
 
 
+def _check_terms(body: SendOrder) -> None:
+    """Refuse what the sender's own words would be refused for in Python's."""
+    now = datetime.now(UTC)
+    if body.delay and body.scheduled_for is not None:
+        raise invalid("scheduledFor", "Give either delay or scheduledFor.")
+    if body.expires_at is not None and body.expires_at < now - PAST_ALLOWANCE:
+        raise invalid("expiresAt", f"That time has passed; it is {instant(now)} now.")
+    if body.scheduled_for is not None and body.scheduled_for < now - PAST_ALLOWANCE:
+        raise invalid("scheduledFor", f"That time has passed; it is {instant(now)} now.")
+    if body.attempts is not None and body.max_retries is not None and body.max_retries != body.attempts - 1:
+        raise invalid("maxRetries", f"{body.attempts} attempts are {body.attempts - 1} retries; give one of the two.")
+
+
 def _actor(name: str) -> dramatiq.Actor[Any, Any]:
     try:
         return state().broker.get_actor(name)
@@ -177,7 +193,7 @@ def _described(actor: dramatiq.Actor[Any, Any]) -> dict[str, Any]:
         "queue": actor.queue_name,
         "priority": priority if priority is not None else policy.priority,
         "max_attempts": max_attempts({}, actor, policy, config),
-        "timeout_ms": None if limit == float("inf") else limit,
+        "timeout_ms": None if limit == float("inf") else int(limit),
         "can_be_sent": bool(actor.options.get("api")),
         "fallback": actor.options.get("fallback") or config.fallback,
     }

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from ..contrib.api import Instant
 from ..ledger import Job
-
-
-def _text(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
-
-
-#: A time as RFC 3339 in UTC.
-Instant = Annotated[datetime, PlainSerializer(_text, return_type=str)]
 
 
 class Shape(BaseModel):
@@ -99,3 +91,6 @@ def summary(job: Job) -> dict[str, Any]:
         "replay_of": job.replay_of,
         "cancel_requested_at": job.cancel_requested_at,
     }
+
+
+__all__ = ["Instant", "JobDetail", "JobSummary", "Shape", "summary"]

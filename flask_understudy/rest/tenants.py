@@ -5,15 +5,26 @@ from __future__ import annotations
 from flask import current_app
 from itsdangerous import BadSignature, URLSafeSerializer
 from pydantic import Field
+from werkzeug.routing import BaseConverter
 
 from ..contrib.api import Body, invalid, not_found
 from ..operations import tenants as operations
 from ..operations.tenants import Standing
-from .doors import door, note, state
+from .doors import bp, door, note, state
 from .finding import PageOf
 from .shapes import Instant, Shape
 
 TAG = "Tenants"
+
+
+class TenantName(BaseConverter):
+    """Any text, slashes wherever they stand included: `/tenants/%2Facme` is not `/tenants/acme`."""
+
+    part_isolating = False
+    regex = "(?s:.+?)"
+
+
+bp.record_once(lambda setup: setup.app.url_map.converters.update(tenant_name=TenantName))
 
 
 class StateCounts(Shape):
@@ -69,14 +80,14 @@ def list_tenants(query: PageOf) -> Tenants:
     return Tenants(data=[TenantShape.of(tenant) for tenant in shown], next_cursor=cursor)
 
 
-@door("/tenants/<tenant>", scope="tenants", tag=TAG, answers={200: TenantShape})
+@door("/tenants/<tenant_name:tenant>", scope="tenants", tag=TAG, answers={200: TenantShape})
 def show_tenant(tenant: str) -> TenantShape:
     """Describe a tenant."""
     return TenantShape.of(_known(tenant))
 
 
 @door(
-    "/tenants/<tenant>",
+    "/tenants/<tenant_name:tenant>",
     method="PATCH",
     scope="tenants",
     tag=TAG,
@@ -92,7 +103,7 @@ def limit_tenant(tenant: str, body: TenantLimits) -> TenantShape:
 
 
 @door(
-    "/tenants/<tenant>/pause",
+    "/tenants/<tenant_name:tenant>/pause",
     method="POST",
     scope="tenants",
     tag=TAG,
@@ -101,12 +112,13 @@ def limit_tenant(tenant: str, body: TenantLimits) -> TenantShape:
 )
 def pause_tenant(tenant: str) -> TenantShape:
     """Start no job of a tenant any more; what runs goes on."""
+    _known(tenant)
     operations.pause(state(), tenant)
     return TenantShape.of(operations.standing(state(), tenant))
 
 
 @door(
-    "/tenants/<tenant>/resume",
+    "/tenants/<tenant_name:tenant>/resume",
     method="POST",
     scope="tenants",
     tag=TAG,

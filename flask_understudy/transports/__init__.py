@@ -42,7 +42,7 @@ def transport_for(url: str, *, runway: int, timeout: float) -> Transport:
     """Return the transport of a URL: `database`, or `redis://…`.
 
     Args:
-        url: As `config.transport_url` returns it.
+        url: As `config.addresses.transport_url` returns it.
         runway: Ids per queue that the broker holds at the most.
         timeout: s that one exchange may take in a request.
     """

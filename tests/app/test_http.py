@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +37,35 @@ def post_in_chunks(port: int, path: str, body: bytes) -> tuple[int, Any]:
     connection.request("POST", path, chunks, {"Content-Type": "application/json"}, encode_chunked=True)
     answer = connection.getresponse()
     return answer.status, json.loads(answer.read())
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        ({"Transfer-Encoding": "chunked"}, b"zz\r\n"),
+        ({"Transfer-Encoding": "chunked"}, b"5\r\nab"),
+        ({"Content-Length": "500"}, b'{"email": "a@b.c", "password": "x"}'),
+    ],
+)
+def test_body_that_does_not_come_to_its_end_is_the_client_s_fault(
+    port: int, headers: dict[str, str], body: bytes
+) -> None:
+    lines = {"Host": "127.0.0.1", "Content-Type": "application/json", "Connection": "close", **headers}
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+        connection.sendall(f"POST /api/auth/login HTTP/1.1\r\n{head}\r\n".encode() + body)
+        connection.shutdown(socket.SHUT_WR)
+        answer = b"".join(iter(lambda: connection.recv(65_536), b""))
+
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"application/problem+json" in answer
+
+
+def test_only_refusals_say_when_to_come_back(port: int) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request("GET", "/")
+
+    assert connection.getresponse().headers["Retry-After"] is None
 
 
 @pytest.mark.requirement("C12")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.integration.conftest import Install
@@ -86,3 +87,27 @@ def test_worker_boots_and_works_while_redis_is_down(sqlite_url: str, install: In
     with service.workers():
         service.wait_for_end([service.send(quick)])
     service.check(faultless=True)
+
+
+@pytest.mark.requirement("G3")
+def test_worker_whose_master_died_while_it_booted_ends(service: Deployment, tmp_path: Path) -> None:
+    booting, go_on = tmp_path / "booting", tmp_path / "go_on"
+    (tmp_path / "hesitant.py").write_text(f"""
+import pathlib
+from tests.integration.service.wsgi import app
+from tools.waiting import wait_for
+
+pathlib.Path({str(booting)!r}).touch()
+wait_for(pathlib.Path({str(go_on)!r}).exists, "leave to go on", timeout_seconds=30)
+""")
+    path = f"{tmp_path}:{service.settings['PYTHONPATH']}"
+
+    with service.workers(ready=False, environ={"FLASK_APP": "hesitant", "PYTHONPATH": path}) as workers:
+        workers.wait_until(booting.exists, "the worker to boot")
+        (orphan,) = psutil.Process(workers.process.pid).children()
+        workers.process.kill()
+        workers.process.wait()
+        go_on.touch()
+        service.wait(lambda: not orphan.is_running(), "the orphaned worker to end", 20)
+
+    assert not service.rows("SELECT id FROM understudy_workers WHERE kind = 'worker'")

@@ -6,21 +6,18 @@ none has a password, a token or a digest of one among its columns.
 
 from __future__ import annotations
 
-import datetime as dt
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import sqlalchemy as sa
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, ValidationError
-from pydantic_core import PydanticCustomError
+from pydantic import Field, ValidationError
 
 from app.models.analytics_event import AnalyticsEvent
 from app.models.export_job import ExportJob, ExportType
 from app.models.user import User
 from app.models.wiki_page import WikiPage
-from flask_understudy.contrib.api import Body, Problem
+from flask_understudy.contrib.api import Body, Instant, Problem
 
 Query = sa.Select[*tuple[Any, ...]] | sa.CompoundSelect[*tuple[Any, ...]]
 
@@ -31,27 +28,6 @@ class Owner:
 
     tenant_id: str
     user_id: str
-
-
-_DATE_AND_TIME_AND_ZONE = re.compile(r"\d{4}-\d\d-\d\d[Tt ].*(?:[Zz]|[+-]\d\d:?\d\d)")
-
-
-def _as_text(value: Any) -> Any:
-    if not isinstance(value, str) or not _DATE_AND_TIME_AND_ZONE.fullmatch(value):
-        raise PydanticCustomError("instant", "takes a text with date, time and time zone, such as 2026-01-31T09:30:00Z")
-    return value
-
-
-def _in_range(moment: dt.datetime) -> dt.datetime:
-    try:
-        moment.astimezone(dt.UTC)
-    except OverflowError:
-        raise PydanticCustomError("instant", "is before the year 1 or after the year 9999 in UTC") from None
-    return moment
-
-
-#: A time in a filter: a text, as JSON has no times, and one that any database can compare with.
-Instant = Annotated[AwareDatetime, BeforeValidator(_as_text), AfterValidator(_in_range)]
 
 
 class Period(Body):

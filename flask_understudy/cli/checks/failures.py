@@ -7,13 +7,24 @@ from collections.abc import Iterator
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from ...ledger import FAILED, AlertEpisode, Job
+from ...ledger import FAILED, AlertEpisode, Job, episodes
+from ...operations import rules
 from ...state import State
 from ..printing import age, counted, printable
 from ..watching import failure_groups
 from .finding import ERROR, OK, WARNING, Finding
 
 TOP = 3
+
+#: What to do about an alert, by its rule.
+REMEDIES = {
+    rules.DEPTH: "Start more workers or threads; see: flask jobs stats.",
+    rules.GROWING: "Start more workers or threads; see: flask jobs stats.",
+    rules.FAILURE_RATE: "Understand one: flask jobs failures.",
+    rules.REPEATED: "Understand one: flask jobs failures.",
+    rules.STALLED: "See which process stopped: flask jobs workers.",
+    episodes.BROKER: "Start Redis again; jobs go on without it, a little slower.",
+}
 LONGEST = 100
 
 
@@ -54,5 +65,7 @@ def alerts(state: State) -> Iterator[Finding]:
         for alert in session.scalars(query.limit(10)):
             about = f"{alert.rule} {alert.subject}".strip()
             yield Finding(
-                WARNING, f"{about}, since {age(alert.began_at)}: {printable(alert.message)}", "It ends by itself."
+                WARNING,
+                f"{about}, since {age(alert.began_at)}: {printable(alert.message)}",
+                f"{REMEDIES[alert.rule]} The alert ends when that is over.",
             )

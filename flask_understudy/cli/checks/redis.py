@@ -11,7 +11,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from ...config import redacted
+from ...config.addresses import redacted
 from ...state import State
 from .database import skew
 from .finding import ERROR, NOTE, OK, WARNING, Finding

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from ...config import redacted
+from ...config.addresses import redacted
 from ...state import State
 from .finding import ERROR, NOTE, OK, WARNING, Finding
 

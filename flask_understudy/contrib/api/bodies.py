@@ -9,13 +9,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Annotated, Any, NoReturn, TypeVar
 
 from flask import request
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
-from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from .problems import Problem
 
@@ -38,11 +37,6 @@ class Body(BaseModel):
 Many = Annotated[list[str], BeforeValidator(lambda given: given if isinstance(given, list) else [given])]
 
 B = TypeVar("B", bound=BaseModel)
-
-
-def instant(moment: datetime | None) -> str | None:
-    """Return a time as the API writes it: RFC 3339 in UTC."""
-    return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def read_body(model: type[B]) -> B:
@@ -124,7 +118,7 @@ def read_raw() -> bytes:
     at the limit, without a word.
 
     Raises:
-        Problem: 413.
+        Problem: 400, it does not come to its end; 413.
     """
     if request.max_content_length is None:
         request.max_content_length = MAX_BYTES
@@ -133,6 +127,12 @@ def read_raw() -> bytes:
         raw = request.get_data()
     except RequestEntityTooLarge:
         raise _too_large(limit) from None
+    except HTTPException:
+        raise
+    except Exception as problem:  # each server has its own for chunks that are none, and for connections that are cut
+        raise Problem(400, detail="The body could not be read to its end.") from problem
+    if request.content_length is not None and len(raw) < request.content_length:
+        raise Problem(400, detail=f"The body ends after {len(raw)} of {request.content_length} bytes.")
     if request.content_length is None and len(raw) >= limit and request.environ["wsgi.input"].read(1):
         raise _too_large(limit)
     return raw

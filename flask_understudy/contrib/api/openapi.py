@@ -15,7 +15,7 @@ from pydantic.json_schema import models_json_schema
 from werkzeug.routing import Rule
 
 from . import problems
-from .bodies import read_body, read_query
+from .bodies import Body, read_body, read_query
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -53,6 +53,10 @@ class Operation:
     body_is_optional: bool
     query: type[BaseModel] | None
     is_secured: bool
+
+
+class Nothing(Body):
+    """The query of an operation that takes none."""
 
 
 class WrongField(BaseModel):
@@ -107,6 +111,8 @@ def operation(
         def run(**given: Any) -> Any:
             if query is not None:
                 given["query"] = read_query(query)
+            else:
+                read_query(Nothing)
             if body is not None:
                 is_empty = body_is_optional and not request.content_length and not request.mimetype
                 given["body"] = body() if is_empty else read_body(body)

@@ -91,3 +91,12 @@ def test_secrets_are_withheld_until_they_are_asked_for(sqlite_cli: Typist) -> No
     assert "a@example.com" in hidden
     assert shown["payload"] == {"to": "a@example.com", "subject": "Hi", "token": "s3cret"}
     assert sqlite_cli.audit() == [("job.payload", id)]
+
+
+def test_a_job_is_shown_by_the_first_characters_of_its_id(cli: Typist) -> None:
+    id = cli.send()
+
+    assert cli("show", id[:8], "--json").json["id"] == id
+    assert cli("show", id[:8], "--json").json["timeline"] == cli("show", id, "--json").json["timeline"]
+    cli("show", id[:7], expect=4)
+    cli("show", "f" * 8, expect=4)

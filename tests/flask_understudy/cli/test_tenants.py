@@ -26,5 +26,6 @@ def test_tenant_is_listed_paused_resumed_and_limited(cli: Typist) -> None:
 
 def test_what_is_no_tenant_or_limit_is_refused(sqlite_cli: Typist) -> None:
     assert "printable" in sqlite_cli.fails("tenants", "pause", "a\nb", code=2)
+    assert "No tenant 'acme' has jobs" in sqlite_cli.fails("tenants", "pause", "acme", code=4)
     assert "no whole number" in sqlite_cli.fails("tenants", "limit", "acme", "many", code=2)
     assert sqlite_cli("tenants").out.strip() == "No tenant has jobs."

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from flask_understudy.ledger.filter import Filter, Known
 from flask_understudy.ledger.scope import EVERYTHING, Scope
-from flask_understudy.ledger.search import Filter, Known, Search
+from flask_understudy.ledger.search import Search
 from tests.flask_understudy.conftest import MakeSite, Site
 
 ROWS = 6_000

@@ -8,6 +8,7 @@ from typing import Any
 
 import dramatiq
 import pytest
+import sqlalchemy as sa
 from dramatiq.middleware import CurrentMessage, GroupCallbacks
 from dramatiq.rate_limits import ConcurrentRateLimiter
 from dramatiq.rate_limits.backends import StubBackend
@@ -188,6 +189,26 @@ class TestCallbacks:
         explode.send()
         site.worker.drain(include_delayed=True)
         assert told == [("explode", {"type": "ValueError", "message": "bad luck"})] * 2
+
+    @pytest.mark.requirement("P09")
+    def test_a_failure_is_told_without_sql_parameters_and_secrets(self, site: Site, told: list) -> None:
+        @dramatiq.actor(on_failure="told", max_retries=0)
+        def store(secret: str) -> None:
+            site.db.session.execute(sa.text("INSERT INTO nowhere VALUES (:it)"), {"it": secret})
+
+        @dramatiq.actor(on_failure="told", max_retries=0)
+        def call() -> None:
+            raise ConnectionError("amqp://anna:hunter2@host refused" + "!" * 300_000)
+
+        store.send("4711 Elm Street")
+        call.send()
+        site.worker.drain()
+
+        (_, refused), (_, unreached) = told
+        assert refused["type"] in {"OperationalError", "ProgrammingError"}
+        assert "nowhere" in refused["message"]
+        assert not any(part in refused["message"] for part in ("INSERT", "Elm Street", "parameters"))
+        assert unreached["message"].startswith("amqp://***@host refused!!")
 
     def test_a_reported_failure_is_told_as_one(self, site: Site, told: list) -> None:
         @dramatiq.actor(on_failure="told", on_success="told")

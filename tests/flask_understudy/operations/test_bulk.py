@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -12,8 +14,8 @@ from flask_understudy import Principal
 from flask_understudy.clock.bulks import bulks
 from flask_understudy.errors import InvalidJob, JobConflict, JobNotFound
 from flask_understudy.ledger import Bulk
+from flask_understudy.ledger.filter import Filter
 from flask_understudy.ledger.scope import EVERYTHING, Scope
-from flask_understudy.ledger.search import Filter
 from flask_understudy.operations import bulk
 from tests.flask_understudy.conftest import Site
 from tests.flask_understudy.rest.conftest import Api, open_api
@@ -68,7 +70,8 @@ def test_a_job_that_fails_again_meanwhile_is_not_retried_twice(api: Api) -> None
     [
         ("cancel", Filter(), {"cancelled": 3, "active": 1, "failed": 2}),
         ("cancel", Filter(states=("waiting",)), {"cancelled": 3, "active": 1, "failed": 2}),
-        ("delete", Filter(), {"active": 1}),
+        ("delete", Filter(), {"waiting": 3, "active": 1}),
+        ("delete", Filter(states=("waiting", "failed")), {"active": 1}),
         ("delete", FAILED, {"waiting": 3, "active": 1}),
         ("retry", Filter(), {"waiting": 5, "active": 1}),
         ("replay", FAILED, {"waiting": 5, "active": 1, "failed": 2}),
@@ -192,3 +195,22 @@ def test_arguments_that_were_given_by_position_are_found_by_their_name(site: Sit
 
     assert started.done == 1
     assert site.job(ada).state == "cancelled"
+
+
+def test_signatures_of_actors_are_read_for_payloads_alone(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    id = api.send("ada")
+    read: list[object] = []
+    signature = inspect.signature
+
+    def reading(fn: Any, **options: Any) -> inspect.Signature:
+        read.append(fn)
+        return signature(fn, **options)
+
+    monkeypatch.setattr(inspect, "signature", reading)
+    actors = {actor.fn for actor in api.actors.values()}
+
+    wanted = Filter(states=("waiting",), queues=("email",), text=id[:8])
+    assert [job.id for job in bulk.sample(api.site.state, EVERYTHING, wanted)] == [id]
+    assert actors.isdisjoint(read)
+    assert bulk.count(api.site.state, EVERYTHING, Filter(payload=((("to",), "ada"),))) == (1, True)
+    assert actors <= set(read)

@@ -45,7 +45,10 @@ def test_a_bulk_can_name_its_jobs_and_be_aborted(api: Api) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        {"action": "explode", "ids": []},
+        {"action": "explode", "ids": ["x"]},
+        {"action": "delete", "ids": []},
+        {"action": "retry", "filter": {"status": ["completed"]}},
+        {"action": "delete", "filter": {"status": ["failed"], "createdBefore": "0001-01-01T00:00:00+14:00"}},
         {"action": "retry"},
         {"action": "retry", "filter": {}},
         {"action": "retry", "filter": {"status": ["failed"]}, "ids": ["x"]},
@@ -56,6 +59,32 @@ def test_a_bulk_can_name_its_jobs_and_be_aborted(api: Api) -> None:
 )
 def test_a_wrong_bulk_is_refused(sqlite_api: Api, body: dict[str, Any]) -> None:
     sqlite_api.post("/bulk", 422, json=body)
+
+
+def test_a_bulk_means_the_states_that_allow_it(api: Api) -> None:
+    failed, waiting = api.fail(), api.send("a")
+
+    dry = api.post("/bulk", json={"action": "retry", "filter": {"tag": [], "status": [], "q": ""}, "dryRun": True})
+    api.post("/bulk", 202, json={"action": "retry", "filter": {"status": ["failed", "waiting"]}})
+    bulks(api.site.state)
+
+    assert dry["matched"] == 1
+    assert api.site.job(failed).state == "waiting"
+    assert [line["kind"] for line in api.get(f"/{waiting}/logs")["data"]] == []
+
+
+def test_the_audit_tells_what_a_bulk_meant_and_did(api: Api) -> None:
+    api.fail("disk 1")
+
+    order = {"action": "delete", "filter": {"status": ["failed"], "payload": ["text:disk 1"]}}
+    id = api.post("/bulk", 202, json=order)["id"]
+    bulks(api.site.state)
+
+    end, start = api.get("/audit")["data"][:2]
+    assert (start["action"], start["target"], end["action"], end["target"]) == ("bulk.start", id, "bulk.end", id)
+    assert start["detail"]["filter"] == {"status": ["failed"], "payload": ["text"]}
+    assert end["detail"] == {"action": "delete", "matched": 1, "done": 1, "skipped": 0}
+    assert (end["subject"], end["tenant"]) == ("olga", "acme")
 
 
 def test_failures_are_grouped_by_what_went_wrong(api: Api) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from typing import Any
 
 import pytest
@@ -32,11 +33,10 @@ def routes(api: Api) -> list[tuple[Rule, str, Any]]:
 
 
 def call(api: Api, rule: Rule, method: str, **values: str) -> Any:
-    path = rule.rule.removeprefix(PREFIX)
-    for name in rule.arguments:
-        value = values.get(name, "nothing")
-        path = path.replace(f"<{name}>", value).replace(f"<path:{name}>", value)
-        path = path.replace(f"<int:{name}>", values.get(name, "1"))
+    def value(placeholder: re.Match[str]) -> str:
+        return values.get(placeholder["name"], "1" if placeholder["kind"] == "int:" else "nothing")
+
+    path = re.sub(r"<(?P<kind>\w+:)?(?P<name>\w+)>", value, rule.rule.removeprefix(PREFIX))
     body = BODIES.get(rule.endpoint.removeprefix("understudy."))
     return api(method, path, **({"json": body} if body is not None else {}))
 

@@ -101,3 +101,24 @@ def test_a_queue_is_drained_and_its_failed_jobs_are_retried(api: Api) -> None:
     assert api.post("/queues/email/drain", json={"delayed": True}) == {"cancelled": 1}
     assert api.post("/queues/reports/retry-failed") == {"retried": 2}
     assert operator(api).get("/stats")["email"]["waiting"] == 1
+
+
+@pytest.mark.requirement("I10")
+def test_a_job_is_described_alike_with_and_without_its_queue(api: Api) -> None:
+    id = api.send("a")
+
+    assert api.get(f"/email/jobs/{id}") == api.get(f"/{id}")
+    shown = api("GET", f"/email/jobs/{id}")
+    unchanged = api("GET", f"/email/jobs/{id}", headers={"If-None-Match": shown.headers["ETag"]})
+    assert unchanged.status_code == 304
+
+
+@pytest.mark.requirement("I12", "I11")
+def test_what_is_done_through_the_queue_is_audited_with_the_job(api: Api) -> None:
+    id = api.fail()
+
+    api.post(f"/reports/jobs/{id}/retry")
+    api.delete(f"/reports/jobs/{id}")
+
+    lines = api.get("/audit")["data"]
+    assert [(line["action"], line["target"]) for line in lines] == [("job.delete", id), ("job.retry", id)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import sqlalchemy as sa
@@ -30,6 +31,7 @@ def test_tenants_are_listed_by_name_with_their_counts(operator: Api) -> None:
     for tenant in ("birch", "acme", "acme"):
         operator.send("a@b.c", tenant=tenant)
     operator.fail(tenant="acme")
+    operator.patch("/tenants/zebra", json={"concurrency": 7})
     operator.post("/tenants/zebra/pause")
 
     acme, birch, zebra = operator.get("/tenants")["data"]
@@ -82,14 +84,34 @@ def test_what_is_no_limit_is_refused_and_nothing_written(operator: Api, body: An
     assert (operator.get("/tenants")["data"], audit(operator)) == ([], [])
 
 
+@pytest.mark.parametrize("name", ["a/b", "/acme", "acme/", "a//b", "pause", "acme/pause", "/", "../acme", "ü b?#%"])
+def test_a_name_with_slashes_means_that_tenant_and_no_other(operator: Api, name: str) -> None:
+    operator.send("a@b.c")
+    path = "/tenants/" + quote(name, safe="")
+
+    operator.get(path, 404)
+    assert operator.patch(path, json={"concurrency": 2})["concurrency"] == 2
+    assert operator.post(f"{path}/pause")["name"] == name
+    assert (operator.get(path)["name"], operator.get(path)["pausedAt"] is None) == (name, False)
+    assert operator.get("/tenants/acme")["pausedAt"] is None
+    assert operator.post(f"{path}/resume")["pausedAt"] is None
+    assert [target for _, _, target, _ in audit(operator)] == [name] * 3
+
+
 @pytest.mark.parametrize("path", ["/tenants/" + "x" * 201, "/tenants/a%0Ab"])
 def test_what_cannot_be_a_tenant_is_refused(operator: Api, path: str) -> None:
     operator.get(path, 404)
     operator.post(path + "/resume", 404)
-    refused = 404 if "%00" in path else 422  # that is no path of anything
-    operator.post(path + "/pause", refused)
-    operator.patch(path, refused, json={"concurrency": 1})
+    operator.post(path + "/pause", 404)
+    operator.patch(path, 422, json={"concurrency": 1})
     assert audit(operator) == []
+
+
+@pytest.mark.parametrize("name", ["acme", "%FF%FE"])
+def test_a_tenant_that_nobody_knows_cannot_be_paused(operator: Api, name: str) -> None:
+    operator.post(f"/tenants/{name}/pause", 404)
+
+    assert (operator.get("/tenants")["data"], audit(operator)) == ([], [])
 
 
 @pytest.mark.parametrize(

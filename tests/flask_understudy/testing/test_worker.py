@@ -1,13 +1,9 @@
-"""The helpers that applications test their jobs with."""
+"""Running jobs in an application's tests."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
 from datetime import UTC, datetime, timedelta
-from importlib.metadata import entry_points
-from pathlib import Path
 
 import pytest
 
@@ -238,75 +234,6 @@ def test_drain_raises_what_an_actor_raised_when_asked(sqlite_site: Site) -> None
     assert sqlite_site.job(message).state == "failed"
 
 
-def test_sent_lists_accepted_jobs_first_come_first(site: Site) -> None:
-    @site.jobs.actor(queue_name="a")
-    def one(n: int) -> None: ...
-
-    @site.jobs.actor(queue_name="b")
-    def two() -> None: ...
-
-    for n in range(20):
-        one.send(n)
-    two.send()
-    site.worker.drain("a")
-
-    assert [job.args for job in site.worker.sent(one)] == [[n] for n in range(20)]
-    assert [job.actor for job in site.worker.sent(queue="b")] == ["two"]
-    assert len(site.worker.sent()) == 21
-
-
-def test_sent_lists_jobs_of_the_open_transaction_too(site: Site) -> None:
-    @site.jobs.actor()
-    def work() -> None: ...
-
-    with site.app.app_context():
-        site.db.session.add(site.Note(text="open"))
-        work.send()
-        assert len(site.worker.sent(work)) == 1
-        site.db.session.rollback()
-        assert site.worker.sent(work) == []
-
-
-def test_assert_sent_finds_by_arguments(site: Site) -> None:
-    @site.jobs.actor(actor_name="mail:send", queue_name="mail")
-    def send_mail(to: str, *, copies: int = 1) -> None: ...
-
-    send_mail.send("a@example.com", copies=2)
-    send_mail.send("b@example.com")
-
-    [job] = site.worker.assert_sent(send_mail, args=("a@example.com",), kwargs={"copies": 2}, times=1)
-    assert job.kwargs == {"copies": 2}
-    assert len(site.worker.assert_sent("mail:send")) == 2
-    site.worker.assert_sent(send_mail, args=("c@example.com",), times=0)
-    site.worker.assert_sent(send_mail, queue="mail", times=2)
-
-
-@pytest.mark.parametrize(
-    ("terms", "message"),
-    [
-        ({"args": ("x",)}, r"mail:send was never sent with args=\('x',\); expected was once or more"),
-        ({"times": 2}, "mail:send was sent once; expected was 2 times"),
-        ({"times": 0}, "mail:send was sent once; expected was never"),
-        ({"kwargs": {"a": 1}}, r"was never sent with kwargs=\{'a': 1\}"),
-        ({"queue": "other"}, "was never sent with queue='other'"),
-    ],
-)
-def test_assert_sent_says_what_was_sent_instead(sqlite_site: Site, terms: dict, message: str) -> None:
-    @sqlite_site.jobs.actor(actor_name="mail:send")
-    def send_mail(to: str) -> None: ...
-
-    send_mail.send("a@example.com")
-
-    with pytest.raises(AssertionError, match=message) as failure:
-        sqlite_site.worker.assert_sent(send_mail, **terms)
-    assert "mail:send args=['a@example.com'] kwargs={} (waiting in queue default)" in str(failure.value)
-
-
-def test_assert_sent_says_that_nothing_was_sent(sqlite_site: Site) -> None:
-    with pytest.raises(AssertionError, match="Sent were: no jobs at all"):
-        sqlite_site.worker.assert_sent("mail:send")
-
-
 def test_functions_do_the_same_with_the_extension_itself(site: Site) -> None:
     @site.jobs.actor()
     def work(n: int) -> int:
@@ -381,80 +308,6 @@ def test_missing_tables_are_named_with_the_remedy(make_site: MakeSite, database_
     site = make_site(database_url)
     with pytest.raises(NotInitialised, match="flask db upgrade"):
         act(site.worker)
-
-
-PROJECT = """
-import pytest
-from tests.flask_understudy.conftest import build
-
-site = build({url!r})
-
-@site.jobs.actor()
-def double(n: int) -> int:
-    return 2 * n
-
-@pytest.fixture
-def app():
-    return site.app
-
-def test_a(understudy):
-    assert understudy.run(double.send(21)).result == 42
-    double.send(1)
-    understudy.assert_sent(double, times=2)
-    assert [job.result for job in understudy.drain()] == [2]
-    assert len(understudy.sent(double)) == 2
-
-def test_b():
-    with site.state.database.statement() as connection:
-        assert connection.exec_driver_sql("SELECT count(*) FROM understudy_workers").scalar_one() == 0
-"""
-
-
-def pytest_of(folder: Path, source: str) -> subprocess.CompletedProcess[str]:
-    (folder / "test_project.py").write_text(source)
-    installed = any(point.value == "flask_understudy.pytest_plugin" for point in entry_points(group="pytest11"))
-    plugin = [] if installed else ["-p", "flask_understudy.pytest_plugin"]
-    return subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-pno:randomly",
-            "-pno:cacheprovider",
-            "-pno:valkey",
-            *plugin,
-            f"--rootdir={folder}",
-            folder,
-        ],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
-def test_the_pytest_fixture_works_in_a_project_of_its_own(sqlite_ledger: str, tmp_path: Path) -> None:
-    folder = tmp_path / "project"
-    folder.mkdir()
-    done = pytest_of(folder, PROJECT.format(url=sqlite_ledger))
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "2 passed" in done.stdout
-
-
-def test_the_pytest_fixture_says_when_the_app_has_no_jobs(tmp_path: Path) -> None:
-    source = """
-import flask, pytest
-
-@pytest.fixture
-def app():
-    return flask.Flask("plain")
-
-def test_a(understudy): ...
-"""
-    done = pytest_of(tmp_path, source)
-    assert "no application that jobs.init_app(app) was called for" in done.stdout
 
 
 def _workers(site: Site) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +10,7 @@ from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 
 from flask_understudy import Understudy
-from flask_understudy.config import Config, redacted
+from flask_understudy.config import Config
 from flask_understudy.errors import ConfigError, NotInitialised
 from flask_understudy.policy import QueuePolicy
 from tests.flask_understudy.conftest import MakeSite
@@ -142,76 +141,6 @@ def test_an_empty_variable_counts_as_absent() -> None:
     assert read(REDIS_URL="").transport == "database"
 
 
-@pytest.mark.requirement("H09", "G01", "V06", "V07")
-@pytest.mark.parametrize(
-    ("environ", "transport"),
-    [
-        ({}, "database"),
-        ({"REDIS_URL": "redis://cache:6379"}, "redis://cache:6379"),
-        ({"REDIS_URL": "rediss://:secret@cache:6390/2"}, "rediss://:secret@cache:6390/2"),
-        ({"REDIS_URL": "redis://cache", "UNDERSTUDY_TRANSPORT": "database"}, "database"),
-        ({"REDIS_URL": "redis://cache", "UNDERSTUDY_TRANSPORT": "memory"}, "database"),
-        ({"REDIS_URL": "redis://cache", "UNDERSTUDY_TRANSPORT": "redis://other"}, "redis://other"),
-    ],
-)
-def test_the_transport_is_a_matter_of_configuration(environ: dict[str, str], transport: str) -> None:
-    assert read(**environ).transport == transport
-
-
-@pytest.mark.requirement("H12")
-@pytest.mark.parametrize(
-    ("environ", "transport"),
-    [
-        ({"QUEUE_REDIS_HOST": "cache"}, "redis://cache:6379/0"),
-        ({"QUEUE_REDIS_PORT": "6380"}, "redis://localhost:6380/0"),
-        ({"QUEUE_REDIS_HOST": "cache", "QUEUE_REDIS_PASSWORD": "p@ss/word"}, "redis://:p%40ss%2Fword@cache:6379/0"),
-    ],
-)
-def test_the_parts_of_a_redis_address_make_a_url(environ: dict[str, str], transport: str) -> None:
-    assert read(**environ).transport == transport
-
-
-@pytest.mark.requirement("H12")
-def test_redis_url_wins_over_its_parts_and_a_difference_is_said(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING):
-        agreed = read(REDIS_URL="redis://cache:6379/3", QUEUE_REDIS_HOST="cache", QUEUE_REDIS_PORT="6379")
-        assert not caplog.records
-        differing = read(REDIS_URL="redis://:hidden@cache:6379/3", QUEUE_REDIS_HOST="other", QUEUE_REDIS_PORT="6380")
-
-    assert (agreed.transport, differing.transport) == ("redis://cache:6379/3", "redis://:hidden@cache:6379/3")
-    assert "REDIS_URL names cache:6379 and QUEUE_REDIS_* names other:6380; REDIS_URL is used" in caplog.text
-    assert "hidden" not in caplog.text
-
-
-@pytest.mark.requirement("H17")
-@pytest.mark.parametrize("url", ["http://cache", "cache:6379", "amqps//x", "localhost"])
-def test_a_url_that_is_no_transport_is_refused(url: str) -> None:
-    with pytest.raises(ConfigError, match="is no transport.*; it takes .*redis://host:6379/0 or rediss://"):
-        read(REDIS_URL=url)
-
-
-@pytest.mark.requirement("H12", "H17")
-@pytest.mark.parametrize(
-    "environ",
-    [
-        {"QUEUE_REDIS_HOST": "cache", "QUEUE_REDIS_PORT": "abc"},
-        {"QUEUE_REDIS_PORT": "abc", "REDIS_URL": "redis://cache"},
-        {"REDIS_URL": "redis://cache:abc/0"},
-        {"REDIS_URL": "redis://cache:99999/0"},
-    ],
-)
-def test_a_port_that_is_no_number_is_refused(environ: dict[str, str]) -> None:
-    with pytest.raises(ConfigError, match="abc|99999"):
-        read(**environ)
-
-
-def test_a_refused_url_does_not_show_its_password() -> None:
-    with pytest.raises(ConfigError) as refusal:
-        read(REDIS_URL="http://user:hidden@cache")
-    assert "hidden" not in str(refusal.value)
-    assert redacted("redis://:hidden@cache:6379/0") == "redis://:***@cache:6379/0"
-
-
 @pytest.mark.requirement("H15", "H17", "C09")
 @pytest.mark.parametrize(
     ("policy", "message"),
@@ -293,33 +222,6 @@ def test_addresses_for_alerts_are_a_list_or_a_text() -> None:
     for value in (" ops@example.com, night@example.com,", list(both)):
         assert Config.from_mapping({"UNDERSTUDY_ALERT_EMAILS": value}, {}).alert_emails == both
     assert Config.from_mapping({}, {"UNDERSTUDY_ALERT_EMAILS": ""}).alert_emails == ()
-
-
-@pytest.mark.requirement("H12", "H17")
-@pytest.mark.parametrize("key", ["REDIS_URL", "UNDERSTUDY_TRANSPORT"])
-@pytest.mark.parametrize(
-    "url",
-    [
-        "redis://:hunter2@h:notaport/0",
-        "redis://[bad",
-        "redis://:hunter2@h/abc",
-        "redis://h/0/1",
-        "http://h",
-        "redis://h:0",
-    ],
-)
-def test_a_wrong_address_of_redis_names_its_key_and_a_valid_form(key: str, url: str) -> None:
-    with pytest.raises(ConfigError, match=rf"^{key} is .*no transport.*redis://host:6379/0") as caught:
-        read(**{key: url})
-
-    assert "hunter2" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "url", ["redis://h", "redis://h/", "redis://:p@h:6380/15", "rediss://h?db=1", "unix:///run/redis.sock?db=1"]
-)
-def test_a_usable_address_of_redis_is_taken_as_it_is(url: str) -> None:
-    assert read(REDIS_URL=url).transport == url
 
 
 @pytest.mark.requirement("H17")

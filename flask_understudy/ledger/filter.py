@@ -1,0 +1,60 @@
+"""Which jobs are looked for, and what one has to know to find them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which jobs are wanted. Values of one attribute are alternatives; all attributes must hold.
+
+    Attributes:
+        states: States.
+        queues: Queues.
+        actors: Names of actors.
+        tags: Tags, one of which the job has.
+        ids: Ids.
+        owner: Who asked for it.
+        text: Part of its id, actor, deduplication key or error, whatever the case.
+        error: Part of its error, whatever the case.
+        fingerprint: Of its error.
+        correlation_id: Shared by the jobs that one request led to.
+        created_after: Not before this time.
+        created_before: Before this time.
+        finished_after: Not before this time.
+        finished_before: Before this time.
+        payload: Paths into the arguments, each with the text of the value it must lead to. A path begins with the name
+            or the position of a parameter.
+    """
+
+    states: tuple[str, ...] = ()
+    queues: tuple[str, ...] = ()
+    actors: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()
+    owner: str | None = None
+    text: str | None = None
+    error: str | None = None
+    fingerprint: str | None = None
+    correlation_id: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    finished_after: datetime | None = None
+    finished_before: datetime | None = None
+    payload: tuple[tuple[tuple[str, ...], str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the application knows and the ledger does not.
+
+    Attributes:
+        queues: Every queue there may be jobs of.
+        positions: Tells for a parameter's name which actors take it, by its position; asked for payloads alone.
+    """
+
+    queues: Sequence[str] = ()
+    positions: Callable[[str], Mapping[int, Sequence[str]]] = lambda name: {}
