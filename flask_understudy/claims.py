@@ -24,7 +24,7 @@ from sqlalchemy.orm import Session
 from . import signals
 from .context import RunningJob, enter, leave
 from .encoding import encode, printable
-from .errors import InvalidJob, JobCancelled, LeaseLost, UnderstudyError, described, without_statements
+from .errors import InvalidJob, JobCancelled, LeaseLost, Snooze, UnderstudyError, described, without_statements
 from .fingerprints import fingerprint_of
 from .ledger import transitions
 from .ledger.transitions import MAX_HAND_BACKS, Claimed, Ending, NewJob
@@ -199,6 +199,13 @@ class ClaimedMessage(MessageProxy):
             delay_ms=delay_ms,
             charged=0,
         )
+
+    def snooze(self, asked: Snooze) -> None:
+        """Let the job go on later, without charging it and without counting a hand-back."""
+        if asked.why:
+            self._log(asked.why)
+        self.clear_exception()
+        self.ending = self._ending("delayed", "suspended", None, delay_ms=int(asked.seconds * 1000), charged=0)
 
     def give_up(self, reason: str, exception: BaseException | None) -> None:
         """Fail the job for good."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 
+from dramatiq.errors import Retry
 from sqlalchemy.exc import SQLAlchemyError
 
 LONGEST_REASON = 300
+LONGEST_SNOOZE_SECONDS = 366 * 86_400
 _STATEMENT = re.compile(r"\s*\[(?:SQL|parameters): .*", re.DOTALL)
 
 
@@ -52,6 +54,25 @@ class JobCancelled(UnderstudyError):
 
 class LeaseLost(UnderstudyError):
     """This worker no longer owns the job: it could not renew its lease in time."""
+
+
+class Snooze(UnderstudyError, Retry):
+    """Raised inside an actor to be run again later; costs no attempt, however often.
+
+    Args:
+        seconds: s until then, 0 or more.
+        why: Kept in the job's log.
+
+    Raises:
+        ValueError: `seconds` is out of range.
+    """
+
+    def __init__(self, seconds: float, why: str = "") -> None:
+        if not 0 <= seconds <= LONGEST_SNOOZE_SECONDS:
+            raise ValueError(f"seconds is {seconds!r}; it takes a number from 0 to {LONGEST_SNOOZE_SECONDS}.")
+        super().__init__(why or "It goes on later.", delay=int(seconds * 1000))
+        self.seconds = seconds
+        self.why = why
 
 
 def described(exception: BaseException) -> str:

@@ -56,9 +56,9 @@ WHERE j.state = 'active' AND (w.id IS NULL OR <ms:w.lease_until> < <ms:clock.at>
         "I2",
         """
 SELECT j.id, j.fence, j.attempt, count(a.fence) FROM understudy_jobs AS j
-LEFT JOIN understudy_attempts AS a ON a.job_id = j.id AND a.outcome = 'handed_back'
+LEFT JOIN understudy_attempts AS a ON a.job_id = j.id AND a.outcome IN ('handed_back', 'suspended')
 WHERE j.fence > 0 GROUP BY j.id, j.fence, j.attempt HAVING j.fence <> j.attempt + count(a.fence)""",
-        "job {0} was claimed {1} times, which are not {2} attempts and {3} hand-backs",
+        "job {0} was claimed {1} times, which are not {2} attempts and {3} hand-backs and suspensions",
     ),
     Invariant(
         "I2",

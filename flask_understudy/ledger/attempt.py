@@ -16,11 +16,11 @@ class Attempt(Base):
     Attributes:
         job_id: The job.
         fence: Which claim of the job it was.
-        number: The attempt's number, 1-based; a hand-back has the number it gave back.
+        number: The attempt's number, 1-based; a hand-back and a suspension have the number they gave back.
         worker_id: Who held it.
         started_at: When it was claimed.
         finished_at: When it ended.
-        outcome: `retried`, `failed`, `cancelled`, `handed_back` or `crashed`.
+        outcome: `retried`, `failed`, `cancelled`, `handed_back`, `suspended` or `crashed`.
         error: Type and message of the error.
         traceback: Where it was raised, without local variables; 16 KiB at the most.
     """

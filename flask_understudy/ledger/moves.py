@@ -108,7 +108,8 @@ UPDATE understudy_jobs SET
     finished_at = CASE WHEN r.state IN ('failed', 'cancelled') OR cancel_requested_at IS NOT NULL THEN <now> END,
     run_at = CASE WHEN r.state = 'delayed' THEN <after:r.delay_ms> ELSE run_at END,
     turn_at = CASE WHEN r.state = 'delayed' THEN NULL ELSE turn_at END,
-    attempt = attempt - 1 + r.charged, hand_backs = hand_backs + 1 - r.charged,
+    attempt = attempt - 1 + r.charged,
+    hand_backs = hand_backs + CASE WHEN r.outcome = 'handed_back' THEN 1 ELSE 0 END,
     crashes = understudy_jobs.crashes + r.crashes,
     error = coalesce(r.error, understudy_jobs.error), reason = r.reason,
     fingerprint = coalesce(r.fingerprint, understudy_jobs.fingerprint), result = <json:r.result>

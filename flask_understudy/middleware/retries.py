@@ -12,7 +12,7 @@ from dramatiq.middleware.retries import Retries as DramatiqRetries
 
 from ..claims import ClaimedMessage, ReportedFailure
 from ..config import Config
-from ..errors import JobCancelled, LeaseLost
+from ..errors import JobCancelled, LeaseLost, Snooze
 from ..policy import LIBRARY_FACTOR, LIBRARY_JITTER, LIBRARY_MAX_BACKOFF_MS, backoff_ms
 
 
@@ -20,8 +20,8 @@ class Retries(DramatiqRetries):
     """Retries as Dramatiq documents them, kept in the ledger.
 
     Options of an actor or a call, in Dramatiq's names: `max_retries`, `min_backoff`, `max_backoff` (ms), `retry_when`,
-    `throws`, `on_retry_exhausted`; and ours: `attempts`, `backoff_factor`, `jitter`. A rate limit that is exceeded, and
-    a worker that has to stop, do not cost an attempt.
+    `throws`, `on_retry_exhausted`; and ours: `attempts`, `backoff_factor`, `jitter`. A rate limit that is exceeded, a
+    worker that has to stop, and a `Snooze` do not cost an attempt.
     """
 
     def after_process_message(
@@ -44,6 +44,8 @@ class Retries(DramatiqRetries):
             claim.give_up("error", exception)
         elif isinstance(exception, Shutdown | LeaseLost):
             claim.hand_back(exception=exception)
+        elif isinstance(exception, Snooze):
+            claim.snooze(exception)
         elif isinstance(exception, RateLimitExceeded):
             claim.hand_back(self._wait(claim, actor, 1), exception)
         else:

@@ -150,7 +150,7 @@ def _violations(ledger: Ledger, settled: bool, faultless: bool) -> Iterator[str]
 def _job(ledger: Ledger, job: Row[Any], settled: bool) -> Iterator[str]:
     moves, attempts = ledger.moves[job.id], ledger.attempts.get(job.id, [])
     claims = [move for move in moves if move.after == "active"]
-    handed_back = sum(attempt.outcome == "handed_back" for attempt in attempts)
+    handed_back = sum(attempt.outcome in {"handed_back", "suspended"} for attempt in attempts)
 
     if job.state not in LIVE | TERMINAL or (settled and job.state in LIVE):
         yield f"I1: it is {job.state}"
@@ -162,7 +162,7 @@ def _job(ledger: Ledger, job: Row[Any], settled: bool) -> Iterator[str]:
     if len(claims) != job.fence:
         yield f"I2, I10: {len(claims)} claims and fence {job.fence}"
     if job.fence != job.attempt + handed_back:
-        yield f"I2: {job.fence} claims are not {job.attempt} attempts + {handed_back} hand-backs"
+        yield f"I2: {job.fence} claims are not {job.attempt} attempts + {handed_back} hand-backs and suspensions"
     if job.max_attempts is not None and job.attempt > job.max_attempts:
         yield f"I2: attempt {job.attempt} of {job.max_attempts}"
     if job.hand_backs > MOST_HAND_BACKS or job.crashes > MOST_CRASHES:
