@@ -157,12 +157,17 @@ class Deliveries:
     def settle(self, tenant: str | None = None) -> None:
         """Mark as failed what no live job delivers any more: it was killed for good, cancelled or deleted."""
         live = sa.select(Job.id).where(Job.state.in_(LIVE), Job.id == WebhookDelivery.job_id)
-        left = sa.update(WebhookDelivery).where(WebhookDelivery.state == PENDING, ~live.exists())
+        left = sa.and_(WebhookDelivery.state == PENDING, ~live.exists())
         if tenant is not None:
-            left = left.where(WebhookDelivery.tenant == tenant)
-        self.session.execute(
-            left.values(state=FAILED, error=LEFT, finished_at=now()).execution_options(synchronize_session=False)
-        )
+            left = sa.and_(WebhookDelivery.tenant == tenant, left)
+        ids = list(self.session.scalars(sa.select(WebhookDelivery.id).where(left).limit(MOST_REPLAYED)))
+        if ids:  # most often there is nothing to write, and no lock to wait for
+            self.session.execute(
+                sa.update(WebhookDelivery)
+                .where(WebhookDelivery.id.in_(ids), left)
+                .values(state=FAILED, error=LEFT, finished_at=now())
+                .execution_options(synchronize_session=False)
+            )
 
     def prune(self, age: timedelta = KEPT) -> int:
         """Delete deliveries that ended longer ago than that, and commit each chunk; return how many."""

@@ -3,7 +3,8 @@
     webhooks = Webhooks(jobs)                                   # beside `jobs = Understudy(db)`
     webhooks.publish("incident.created", {"event": …}, tenant)  # one job per endpoint that listens
 
-What is published is written in the caller's transaction: rolled back, nobody hears of it. A delivery is an ordinary
+What is published is written in the caller's transaction when that has uncommitted writes, as a send is, and rolled back
+nobody hears of it; else it is committed at once. A delivery is an ordinary
 job: it is tried again, found and cancelled as such. Importing this module adds the tables `understudy_webhook_*` to
 `jobs.metadata`, for the application's migrations.
 """
@@ -11,12 +12,15 @@ job: it is tried again, found and cancelled as such. Importing this module adds 
 from __future__ import annotations
 
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import dramatiq
 from sqlalchemy.orm import Session
 
+from ...joining import has_uncommitted_writes
 from ...policy import backoff_ms
 from . import delivering, destinations
 from .deliveries import Deliveries, body_of
@@ -103,7 +107,9 @@ class Webhooks:
         return Deliveries(self.session, self._message, self.jobs.send_many)
 
     def publish(self, event: str, payload: Any, tenant: str) -> list[WebhookDelivery]:
-        """Tell every endpoint of a tenant that listens to an event, in the caller's transaction (U03).
+        """Tell every endpoint of a tenant that listens to an event (U03).
+
+        It joins the caller's transaction when that has uncommitted writes, and else commits at once.
 
         Args:
             event: Its name, such as `incident.created`.
@@ -118,8 +124,9 @@ class Webhooks:
         """
         check_event(event)
         body = body_of(payload)
-        listening = self.endpoints.listening(tenant, event)
-        return self.deliveries.add(tenant, event, body, listening) if listening else []
+        with self._joined():
+            listening = self.endpoints.listening(tenant, event)
+            return self.deliveries.add(tenant, event, body, listening) if listening else []
 
     def send(
         self,
@@ -132,7 +139,7 @@ class Webhooks:
         max_retries: int | None = None,
         time_limit: int | None = None,
     ) -> WebhookDelivery:
-        """Send to a URL that nobody subscribed with, in the caller's transaction (A48).
+        """Send to a URL that nobody subscribed with; joins the caller's transaction as `publish` does (A48).
 
         The secret is kept sealed beside the delivery; the job carries the delivery's id and nothing else (C33).
 
@@ -157,8 +164,9 @@ class Webhooks:
         delivery = WebhookDelivery(id=new_id(), tenant=tenant, url=url, event=event, body=body_of(payload))
         delivery.secret = self.seal.seal(secret, delivery.owner)
         given = {"max_retries": max_retries, "time_limit": time_limit}
-        self.deliveries.store([delivery], **{name: value for name, value in given.items() if value is not None})
-        return delivery
+        with self._joined():
+            self.deliveries.store([delivery], **{name: value for name, value in given.items() if value is not None})
+            return delivery
 
     def test(self, endpoint: WebhookEndpoint) -> WebhookDelivery:
         """Send an endpoint a `webhook.test`, whatever it listens to.
@@ -178,6 +186,20 @@ class Webhooks:
     def wait_ms(self, attempt: int) -> int:
         """Return the wait after an attempt, as the actor has it."""
         return backoff_ms(attempt, base=MIN_BACKOFF_MS, factor=BACKOFF_FACTOR, ceiling=MAX_BACKOFF_MS, jitter=0)
+
+    @contextmanager
+    def _joined(self) -> Iterator[None]:
+        """Leave the commit to a caller with uncommitted writes; else commit, or undo what failed."""
+        session = self.session
+        if has_uncommitted_writes(session):
+            yield
+            return
+        try:
+            yield
+            session.commit()
+        except BaseException:
+            session.rollback()
+            raise
 
     def _message(self, delivery_id: str, tenant: str, **options: Any) -> dramatiq.Message[Any]:
         if tenant:

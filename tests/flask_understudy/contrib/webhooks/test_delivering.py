@@ -218,11 +218,21 @@ def test_what_is_rolled_back_is_not_told(sender: Sender, receiver: Receiver) -> 
     sender.subscribe(receiver.url)
 
     with sender.site.app.app_context():
-        sender.webhooks.publish("incident.created", {}, TENANT)
+        sender.site.db.session.add(sender.site.Note(text="an incident"))
+        assert len(sender.webhooks.publish("incident.created", {}, TENANT)) == 1
         sender.site.db.session.rollback()
 
     assert sender.site.all_jobs() == []
     assert sender.act(lambda w: w.deliveries.page(TENANT, 10)) == []
+
+
+def test_what_stands_alone_is_committed_at_once(sender: Sender, receiver: Receiver) -> None:
+    sender.subscribe(receiver.url)
+
+    with sender.site.app.app_context():
+        sender.webhooks.publish("incident.created", {}, TENANT)
+
+    assert [job.state for job in sender.site.all_jobs()] == ["waiting"]
 
 
 def test_only_listening_endpoints_of_the_tenant_are_told(sender: Sender, receiver: Receiver) -> None:
