@@ -70,6 +70,11 @@ class Deadline:
         """How many s are left; at least a little."""
         return max(0.001, self._ends_at - time.monotonic())
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the time is over."""
+        return time.monotonic() >= self._ends_at
+
     def watch(self, connected: socket.socket) -> None:
         """Cut this connection off too; a duplicate of it stays reachable when TLS takes the socket over."""
         twin = connected.dup()
@@ -176,6 +181,8 @@ def _exchange(
             preload_content=False,
             decode_content=False,
         )
+        if deadline.is_over:  # what was cut off among its headers looks like an answer without the rest of them
+            raise TimeoutError
         read = b""
         with suppress(HTTPError, OSError, ValueError):  # the status is what counts, and it is there
             read = response.read(MOST_READ_BYTES, decode_content=False)

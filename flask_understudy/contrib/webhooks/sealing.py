@@ -6,9 +6,11 @@ sealed. What is sealed belongs to one row: moved to another, it does not open.
 
 from __future__ import annotations
 
+import binascii
 import functools
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from contextlib import suppress
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
@@ -58,7 +60,10 @@ class Seal:
             SecretUnreadable: The key is another one, or the row is.
         """
         version, _, text = sealed.partition(".")
-        raw = urlsafe_b64decode(text) if version == _VERSION else b""
+        raw = b""
+        if version == _VERSION:
+            with suppress(binascii.Error):
+                raw = urlsafe_b64decode(text)
         for key in self._keys:
             try:
                 return AESGCM(key).decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], owner.encode()).decode()
