@@ -20,7 +20,6 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from dramatiq.errors import Retry
 from sqlalchemy import Connection
 
 from ...context import current_job
@@ -233,7 +232,7 @@ def _judge(webhooks: Webhooks, connection: Connection, order: Order, answer: Ans
     if wanted_ms is None:
         return Verdict(PENDING, error, DeliveryFailed(f"The receiver did not take it: {error}."))
     delay = max(wanted_ms, webhooks.wait_ms(current_job.attempt))
-    return Verdict(PENDING, error, Retry(f"The receiver asks to wait: {error}.", delay=delay))
+    return Verdict(PENDING, error, DeliveryFailed(f"The receiver asks to wait: {error}.", delay=delay))
 
 
 def _retry_after_ms(answer: Answer) -> int | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dramatiq.errors import Retry
+
 from ...errors import InvalidJob, JobConflict, UnderstudyError
 
 
@@ -37,8 +39,8 @@ class SecretUnreadable(WebhookError):
     """A secret was sealed with another key, or for another row."""
 
 
-class DeliveryFailed(WebhookError):
-    """An attempt failed; another one may succeed."""
+class DeliveryFailed(WebhookError, Retry):
+    """An attempt failed; another one may succeed. No fault of ours, so Dramatiq writes no traceback of it."""
 
 
 class DeliveryGivenUp(WebhookError):

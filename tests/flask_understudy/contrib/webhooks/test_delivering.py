@@ -42,7 +42,9 @@ def test_a_delivery_carries_both_signatures_over_the_bytes_that_arrive(sender: S
 
 
 @pytest.mark.requirement("A27", "D13", "A53")
-def test_attempts_are_five_and_wait_longer_each_time(sender: Sender, receiver: Receiver) -> None:
+def test_attempts_are_five_and_wait_longer_each_time(
+    sender: Sender, receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
     receiver.always = Reply(400, body=b"no such \x00 thing\x1b[2J")
     sender.subscribe(receiver.url)
     [delivery] = sender.publish()
@@ -64,6 +66,7 @@ def test_attempts_are_five_and_wait_longer_each_time(sender: Sender, receiver: R
     assert [(one.number, one.status) for one in tried] == [(n, 400) for n in range(1, 6)]
     assert tried[0].response.isprintable() and "thing" in tried[0].response
     assert tried[0].duration_ms is not None
+    assert "Traceback" not in caplog.text
     assert sender.breakers() == []  # it is this delivery that the receiver refuses
 
 
