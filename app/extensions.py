@@ -20,11 +20,13 @@ from flask_sqlalchemy import SQLAlchemy
 from app import monitoring
 from app.models.base import Base
 from flask_understudy import Understudy
+from flask_understudy.contrib.webhooks.sending import Webhooks
 
 monitoring.start(os.environ)
 
 db = SQLAlchemy(metadata=Base.metadata)
 jobs = Understudy(db)
+webhooks = Webhooks(jobs)
 mail = Mail()
 migrate = Migrate(directory=str(Path(__file__).parent.parent / "migrations"))
 

@@ -1,6 +1,7 @@
 """Background jobs for Flask with Dramatiq that survive their broker."""
 
 from .context import Principal, acting_as, current_job
+from .errors import Snooze
 from .events import Event
 from .extension import Understudy
 from .limit import Limit
@@ -8,4 +9,4 @@ from .steps import step
 
 __version__ = "0.1.0"
 
-__all__ = ["Event", "Limit", "Principal", "Understudy", "acting_as", "current_job", "step"]
+__all__ = ["Event", "Limit", "Principal", "Snooze", "Understudy", "acting_as", "current_job", "step"]

@@ -26,6 +26,7 @@ from .encoding import printable
 from .endings import ReportedFailure, allows_retry, backoff, encoded_result, ending_of, not_asked_for
 from .errors import (
     LeaseLost,
+    Snooze,
 )
 from .joining import joined
 from .ledger import steps, transitions
@@ -230,6 +231,13 @@ class ClaimedMessage(MessageProxy):
             delay_ms=delay_ms,
             charged=0,
         )
+
+    def snooze(self, asked: Snooze) -> None:
+        """Let the job go on later, without charging it and without counting a hand-back."""
+        if asked.why:
+            self._log(asked.why)
+        self.clear_exception()
+        self.ending = self._ending("delayed", "suspended", None, delay_ms=int(asked.seconds * 1000), charged=0)
 
     def allows_retry(self, exception: BaseException) -> bool:
         """Whether the job may be tried again after this, by its actor's options (C1 to C5)."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from dramatiq.errors import Retry
 from sqlalchemy.exc import SQLAlchemyError
 
 LONGEST_REASON = 300
+LONGEST_SNOOZE_SECONDS = 366 * 86_400
 _STATEMENT = re.compile(r"\s*\[(?:SQL|parameters): .*", re.DOTALL)
 
 
@@ -100,6 +102,25 @@ class StepFailed(UnderstudyError):
 
 class StepsChanged(UnderstudyError):
     """The actor asks for other steps than this job has done; the job fails, and goes on once the code fits again."""
+
+
+class Snooze(UnderstudyError, Retry):
+    """Raised inside an actor to be run again later; costs no attempt, however often.
+
+    Args:
+        seconds: s until then, 0 or more.
+        why: Kept in the job's log.
+
+    Raises:
+        ValueError: `seconds` is out of range.
+    """
+
+    def __init__(self, seconds: float, why: str = "") -> None:
+        if not 0 <= seconds <= LONGEST_SNOOZE_SECONDS:
+            raise ValueError(f"seconds is {seconds!r}; it takes a number from 0 to {LONGEST_SNOOZE_SECONDS}.")
+        super().__init__(why or "It goes on later.", delay=int(seconds * 1000))
+        self.seconds = seconds
+        self.why = why
 
 
 def described(exception: BaseException) -> str:

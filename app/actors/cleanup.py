@@ -6,7 +6,7 @@ from pathlib import Path
 
 from flask import current_app
 
-from app.extensions import jobs
+from app.extensions import jobs, webhooks
 from app.services import cleanup, queues
 from app.services.exports import lifecycle
 from flask_understudy import current_job
@@ -56,6 +56,13 @@ def delete_expired_exports() -> int:
 def cleanup_old_jobs() -> int:
     """Delete finished jobs whose retention is over (N04, E13)."""
     return queues.cleanup_old_jobs()
+
+
+@jobs.schedule(DAILY, timezone="UTC", name="cleanup-webhooks")
+@jobs.actor(queue_name="cleanup", actor_name="cleanup:webhooks")
+def delete_old_deliveries() -> int:
+    """Delete webhook deliveries that ended 30 days ago or earlier."""
+    return webhooks.prune()
 
 
 @jobs.schedule(MONTHLY, timezone="UTC", name="archive-audit-logs")

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import datetime as dt
 import re
 from typing import Annotated, Any
 
-from flask import Blueprint, Response, current_app, request, url_for
-from itsdangerous import BadSignature, URLSafeSerializer
+from flask import Blueprint, Response, request, url_for
 from pydantic import Field, StringConstraints
 from werkzeug.wsgi import wrap_file
 
+from app import paging
 from app.actors.exports import generate_export
 from app.auth import current_principal, requires
 from app.extensions import db, jobs
@@ -32,6 +31,7 @@ from flask_understudy.errors import JobConflict, JobNotFound
 
 bp = Blueprint("exports", __name__, url_prefix="/api/exports")
 
+LIST = "exports"
 _ID = re.compile(r"[0-9a-f-]{36}")
 
 
@@ -74,10 +74,10 @@ def _order() -> tuple[dict[str, Any], int, dict[str, str]]:
 def listing() -> dict[str, Any]:
     """List the caller's exports, the latest first."""
     query = read_query(Page)
-    after = _read_cursor(query.cursor) if query.cursor else None
+    after = paging.place(query.cursor, LIST) if query.cursor else None
     found = lifecycle.page(current_principal(), query.limit + 1, after)
     page = found[: query.limit]
-    more = _cursor(page[-1]) if len(found) > query.limit else None
+    more = paging.cursor(page[-1].created_at, page[-1].id, LIST) if len(found) > query.limit else None
     return {"data": [shown(export) for export in page], "nextCursor": more}
 
 
@@ -171,20 +171,3 @@ def _check_link(export: ExportJob, token: str) -> None:
         raise Problem(410, detail=str(error)) from None
     except LinkInvalid as error:
         raise Problem(403, detail=str(error)) from None
-
-
-def _cursor(export: ExportJob) -> str:
-    return str(_cursors().dumps([export.created_at.isoformat(), export.id]))
-
-
-def _read_cursor(cursor: str) -> tuple[dt.datetime, str]:
-    try:
-        moment, export_id = _cursors().loads(cursor)
-    except BadSignature:
-        detail = "The cursor is none of ours; take 'nextCursor' of the page before."
-        raise Problem(422, detail=detail, errors=[{"pointer": "/cursor", "detail": detail}]) from None
-    return dt.datetime.fromisoformat(moment), export_id
-
-
-def _cursors() -> URLSafeSerializer:
-    return URLSafeSerializer(current_app.config["SECRET_KEY"], salt="exports-cursor")

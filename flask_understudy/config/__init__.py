@@ -186,6 +186,18 @@ class Config:
     alert_webhook: str = _setting(
         "UNDERSTUDY_ALERT_WEBHOOK", readers.webhook, "", "https:// URL that alerts are posted to as JSON; empty = none"
     )
+    webhook_allow: tuple[str, ...] = _setting(
+        "UNDERSTUDY_WEBHOOK_ALLOW",
+        readers.networks,
+        (),
+        "networks that webhooks may reach although they are not public, by HTTP and at any port too (S9)",
+    )
+    webhook_http: bool = _setting(
+        "UNDERSTUDY_WEBHOOK_HTTP", readers.boolean, False, "whether webhooks may go to public hosts by plain HTTP (S9)"
+    )
+    webhook_ports: tuple[int, ...] = _setting(
+        "UNDERSTUDY_WEBHOOK_PORTS", readers.ports, (443, 8443), "ports that webhooks may go to; empty = all (S9)"
+    )
     timezone: str = _setting("UNDERSTUDY_TIMEZONE", readers.zone, "UTC", "IANA zone of schedules that name none (C20)")
     queues: dict[str, QueuePolicy] = _setting(
         "UNDERSTUDY_QUEUES", readers.queues, dict, "policy per queue: retries, limits, retention"

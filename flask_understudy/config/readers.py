@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from ipaddress import ip_network
 from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -118,6 +119,33 @@ def addresses(value: Any) -> tuple[str, ...]:
     if not all(re.fullmatch(r"[^@\s]+@[^@\s]+", address) for address in stripped):
         raise ValueError(wanted)
     return stripped
+
+
+def _entries(value: Any, wanted: str) -> list[str]:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return [str(value)]
+    if not isinstance(value, str | list | tuple | set | frozenset):
+        raise ValueError(wanted)
+    found = value.split(",") if isinstance(value, str) else value
+    return [str(entry).strip() for entry in found if str(entry).strip()]
+
+
+def networks(value: Any) -> tuple[str, ...]:
+    """Read networks of IP addresses: a list, or a text with commas."""
+    wanted = "networks such as 10.1.0.0/16 or fd00::/8, as a list or parted by commas"
+    try:
+        return tuple(str(ip_network(entry)) for entry in _entries(value, wanted))
+    except ValueError:
+        raise ValueError(wanted) from None
+
+
+def ports(value: Any) -> tuple[int, ...]:
+    """Read ports: a list, or a text with commas."""
+    wanted = "ports from 1 to 65535, as a list or parted by commas"
+    found = _entries(value, wanted)
+    if not all(re.fullmatch("[0-9]{1,5}", entry) and 1 <= int(entry) <= 65_535 for entry in found):
+        raise ValueError(wanted)
+    return tuple(int(entry) for entry in found)
 
 
 def webhook(value: Any) -> str:

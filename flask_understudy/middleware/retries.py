@@ -12,15 +12,15 @@ from dramatiq.middleware.retries import Retries as DramatiqRetries
 
 from ..claims import ClaimedMessage
 from ..endings import ReportedFailure
-from ..errors import InvalidStep, JobCancelled, LeaseLost, StepFailed, StepsChanged
+from ..errors import InvalidStep, JobCancelled, LeaseLost, Snooze, StepFailed, StepsChanged
 
 
 class Retries(DramatiqRetries):
     """Retries as Dramatiq documents them, kept in the ledger.
 
     Options of an actor or a call, in Dramatiq's names: `max_retries`, `min_backoff`, `max_backoff` (ms), `retry_when`,
-    `throws`, `on_retry_exhausted`; and ours: `attempts`, `backoff_factor`, `jitter`. A rate limit that is exceeded, and
-    a worker that has to stop, do not cost an attempt.
+    `throws`, `on_retry_exhausted`; and ours: `attempts`, `backoff_factor`, `jitter`. A rate limit that is exceeded, a
+    worker that has to stop, and a `Snooze` do not cost an attempt.
     """
 
     def after_process_message(
@@ -45,6 +45,8 @@ class Retries(DramatiqRetries):
             claim.give_up("steps_changed", exception)
         elif isinstance(exception, Shutdown | LeaseLost):
             claim.hand_back(exception=exception)
+        elif isinstance(exception, Snooze):
+            claim.snooze(exception)
         elif isinstance(exception, RateLimitExceeded):
             claim.hand_back(claim.backoff(1), exception)
         else:

@@ -133,7 +133,7 @@ class Ending:
     Attributes:
         state: `delayed`, `waiting`, `failed` or `cancelled`.
         delay_ms: ms to the next attempt when `delayed`.
-        charged: 1, or 0 for a hand-back and for a job that a step suspends.
+        charged: 1, or 0 for a hand-back and for a job that a step suspends or that was put off.
         outcome: What the attempt's record says.
         crashes: 1 when the process of the job died.
         fingerprint: Shared by errors of the same kind.

@@ -26,6 +26,7 @@ SCHEDULES = {
     "cleanup-invitations": ("cleanup:invitations", "0 2 * * *"),
     "cleanup-temporary-files": ("cleanup:temporary-files", "0 2 * * *"),
     "cleanup-exports": ("cleanup:exports", "0 2 * * *"),
+    "cleanup-webhooks": ("cleanup:webhooks", "0 2 * * *"),
     "cleanup-old-jobs": ("cleanup:jobs", "0 2 * * *"),
     "archive-audit-logs": ("cleanup:audit-logs", "0 3 1 * *"),
     "cleanup-failed-workflows": ("cleanup:failed-workflows", "0 4 * * 0"),

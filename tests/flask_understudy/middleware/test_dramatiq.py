@@ -14,7 +14,7 @@ from dramatiq.rate_limits import ConcurrentRateLimiter
 from dramatiq.rate_limits.backends import StubBackend
 from dramatiq.results import ResultFailure, ResultMissing, ResultTimeout
 
-from flask_understudy import current_job
+from flask_understudy import Snooze, current_job
 from flask_understudy.errors import ConfigError
 from tests.flask_understudy.conftest import MakeSite, Site
 
@@ -348,6 +348,32 @@ class TestRateLimits:
             job = sqlite_site.worker.run(message)
         assert (job.state, job.reason) == ("failed", "hand_backs")
         assert job.error.startswith("RateLimitExceeded")
+
+
+class TestSnoozes:
+    """An actor that puts its job off pays nothing for it."""
+
+    @pytest.mark.requirement("I2")
+    def test_a_job_that_snoozes_comes_back_at_its_time_uncharged(self, site: Site, caplog: Any) -> None:
+        @dramatiq.actor(max_retries=0)
+        def waits() -> str:
+            if current_job.fence <= 60:
+                raise Snooze(90, "not yet")
+            return "ran"
+
+        message = waits.send()
+        job = site.worker.run(message)
+        assert (job.state, job.attempt, job.hand_backs, job.error) == ("delayed", 0, 0, None)
+        assert 85 < (job.run_at - job.started_at).total_seconds() < 95
+        assert "Traceback" not in caplog.text
+
+        site.execute("UPDATE understudy_jobs SET fence = 60")  # more often than anything is handed back
+        assert site.worker.run(message).result == "ran"
+
+    @pytest.mark.parametrize("seconds", [-1, float("nan"), 1e12])
+    def test_a_snooze_that_is_no_time_is_refused(self, seconds: float) -> None:
+        with pytest.raises(ValueError, match="takes a number from 0"):
+            Snooze(seconds)
 
 
 class TestLimits:

@@ -1,0 +1,1 @@
+"""Webhooks as the HTTP doors show them."""
