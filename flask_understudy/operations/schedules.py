@@ -60,6 +60,8 @@ def register(
 
 
 def _register(state: State, draft: Draft, tenant: str, owner: str, enabled: bool | None) -> tuple[Schedule, bool]:
+    if not tenant and any(known.name == draft.name for known in state.broker.schedules):
+        raise ScheduleConflict(f"The code declares the schedule {draft.name!r}; give this one another name.")
     with _session(state) as session:
         time = now(session.connection())
         row = _locked(session, draft.name, tenant)
@@ -258,6 +260,8 @@ def _set(
     if is_new or changed & {"expression", "timezone"} or (is_switched and row.enabled):
         row.next_run_at = next_slot(trigger_of(row.expression, row.timezone), time)
         row.last_error = None
+        if row.next_run_at is None and (is_new or "expression" in changed):
+            raise InvalidSchedule(f"{row.expression!r} never fires: its date has passed.")
     if is_new or changed or is_switched:
         row.updated_at = time
     session.flush()

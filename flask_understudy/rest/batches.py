@@ -117,7 +117,7 @@ def send_batch(body: NewBatch) -> tuple[BatchShape, int]:
         [message_of(order) for order in body.jobs],
         name=body.name,
         concurrency=body.concurrency,
-        callbacks={name: message_of(order) for name, order in follows.items() if order is not None},
+        callbacks={name: message_of(order, {"batch_id": ""}) for name, order in follows.items() if order is not None},
     )
     note(target=id, jobs=len(body.jobs))
     return BatchShape.of(operations.find(here, id)), 202

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import dramatiq
@@ -118,8 +121,12 @@ def send_job(body: SendOrder, query: SendQuery) -> tuple[SentJob, int, dict[str,
     return shown, 200 if is_duplicate else 202, {"Location": following.location(job.id)}
 
 
-def message_of(body: SendOrder) -> dramatiq.Message[Any]:
+def message_of(body: SendOrder, supplied: Mapping[str, Any] = MappingProxyType({})) -> dramatiq.Message[Any]:
     """Return the message that a body asks for, but for its delay.
+
+    Args:
+        body: The body.
+        supplied: What the actor will be given beside its payload, if it has such parameters.
 
     Raises:
         Problem: 422, the API may not send it, or its payload does not fit.
@@ -127,7 +134,8 @@ def message_of(body: SendOrder) -> dramatiq.Message[Any]:
     here, who = state(), caller()
     _check_terms(body)
     actor = sendable(body.type)
-    check_payload(actor, body.payload)
+    taken = inspect.signature(actor.fn).parameters
+    check_payload(actor, {**{name: value for name, value in supplied.items() if name in taken}, **body.payload})
     if body.queue is not None:
         queues.check(here, body.queue)
     options: dict[str, Any] = {

@@ -17,6 +17,7 @@ from ..operations import workflows as operations
 from ..operations.bulk import known
 from ..operations.workflows import Reached
 from ..redaction import WITHHELD, redacted
+from ..signatures import check_payload
 from . import following
 from .doors import Caller, caller, door, note, state
 from .finding import PageOf, States, Word, cursor_of, place_of
@@ -121,7 +122,7 @@ def list_workflows() -> Workflows:
 def start_run(type_name: str, body: Start) -> tuple[RunShape, int, dict[str, str]]:
     """Start a workflow."""
     who, actor = caller(), _workflow(type_name)
-    sendable(actor.actor_name)
+    check_payload(sendable(actor.actor_name), body.payload)
     options = {
         "tenant": who.principal.tenant,
         "owner": who.principal.subject,

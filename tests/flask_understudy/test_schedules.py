@@ -86,6 +86,23 @@ def test_a_name_that_the_code_gave_up_is_free_again(site: Site, scheduler: Sched
 
 
 @pytest.mark.requirement("F03")
+def test_what_the_code_declares_is_refused_before_a_clock_leads(site: Site, scheduler: Schedules) -> None:
+    @site.jobs.schedule("@daily", name="daily")
+    @site.jobs.actor
+    def rest() -> None:
+        """Once a day."""
+
+    with pytest.raises(ScheduleConflict, match="The code declares the schedule 'daily'"):
+        scheduler.register("daily", rest, "every 1 hour")
+    assert scheduler.list() == []
+
+
+def test_a_date_that_has_passed_is_refused(scheduler: Schedules) -> None:
+    with pytest.raises(InvalidSchedule, match="its date has passed"):
+        scheduler.register("late", "email:digest", "2020-01-01T00:00:00Z", {"kind": "daily"})
+    assert scheduler.list() == []
+
+
 def test_processes_that_register_at_once_leave_one(site: Site, scheduler: Schedules) -> None:
     def register(_: int) -> str:
         with site.app.app_context():

@@ -32,6 +32,19 @@ def test_a_batch_is_sent_followed_and_its_failed_jobs_retried(api: Api) -> None:
     assert sum(job.kwargs == {"to": "the end"} for job in api.site.all_jobs()) == 1
 
 
+def test_a_callback_is_given_the_batch_s_id(api: Api) -> None:
+    @api.site.jobs.actor(queue_name="email", api=True)
+    def told(what: str, batch_id: str) -> str:
+        return f"{what} {batch_id}"
+
+    order = {"jobs": [{"type": "work"}], "onComplete": {"type": "told", "payload": {"what": "done"}}}
+    id = api.post("/batches", 202, json=order)["id"]
+    api.site.worker.drain()
+
+    assert [job.result for job in api.site.all_jobs() if job.actor == "told"] == [f"done {id}"]
+    api.post("/batches", 422, json={**order, "onComplete": {"type": "told"}})
+
+
 def test_the_rest_of_a_batch_is_cancelled(api: Api) -> None:
     id = api.post("/batches", 202, json=order(3))["id"]
 

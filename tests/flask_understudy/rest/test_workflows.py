@@ -57,6 +57,13 @@ def test_a_run_is_started_shown_step_by_step_and_signalled(flows: Api) -> None:
     assert "is completed and waits for no event" in again["detail"]
 
 
+def test_a_run_with_arguments_of_other_types_is_not_started(flows: Api) -> None:
+    said = flows.post("/workflows/leave:ask/runs", 422, json={"payload": {"employee_id": "x"}})
+
+    assert "employee_id: Input should be a valid integer" in said["detail"]
+    assert flows.site.all_jobs() == []
+
+
 def test_results_need_the_permission_to_see_payloads(flows: Api) -> None:
     id = started(flows, employee_id=7)
 
