@@ -182,7 +182,7 @@ MISTAKES = {
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.requirement("B12", "V04")
+@pytest.mark.requirement("B08", "B12", "V04")
 def test_a_type_checker_knows_what_is_published_and_heard(tmp_path: Path) -> None:
     """One run for all: the good program has no error, and each mistake is found in its own line."""
     (tmp_path / "program.py").write_text(PROGRAM + "\n".join(MISTAKES) + "\n")

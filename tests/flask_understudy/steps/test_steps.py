@@ -646,3 +646,21 @@ def test_a_step_that_fails_gets_nobody_on(site: Site, calls: Calls) -> None:
 
     site.worker.run(message)
     assert site.job(message).crashes == 0
+
+
+@pytest.mark.requirement("D03", "D04")
+@pytest.mark.parametrize(("declared", "runs"), [({"attempts": 2}, 2), ({"max_retries": 2}, 3)])
+def test_an_actor_of_steps_is_tried_as_often_as_it_says(site: Site, declared: dict[str, int], runs: int) -> None:
+    done: list[str] = []
+
+    @site.jobs.actor(min_backoff=0, workflow=True, **declared)
+    def work() -> None:
+        step.run("first", done.append, "first")
+        done.append("attempt")
+        raise ConnectionError("not now")
+
+    message = work.send()
+    site.worker.drain(include_delayed=True)
+
+    assert (site.job(message).state, site.job(message).attempt) == ("failed", runs)
+    assert done == ["first", *["attempt"] * runs]
