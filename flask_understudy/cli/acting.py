@@ -12,6 +12,7 @@ import click
 
 from ..errors import JobConflict, JobNotFound
 from ..operations import bulk
+from ..rest.shapes import JobSummary
 from .finding import Wanted, found
 from .following import follow, named
 from .group import FAILURE, NOT_FOUND, Refused, audited, principal, state
@@ -91,38 +92,50 @@ def _act_on_each(verb: Verb, ids: Sequence[str], as_json: bool, wait: bool) -> N
 def _act_on_found(verb: Verb, wanted: Wanted, yes: bool, most: int, as_json: bool, wait: bool) -> None:
     wanted = dataclasses.replace(wanted, filter=bulk.narrowed(verb.name, wanted.filter))
     n, is_exact = bulk.count(state(), wanted.scope, wanted.filter)
-    sample = list(found(wanted, SAMPLE)) if n else []
+    touched = min(n, most)
+    sample = list(found(wanted, min(SAMPLE, most))) if n else []
     if not as_json:
-        click.echo(f"{counted(n, 'job', exact=is_exact)} match{'es' if n == 1 else ''}.")
+        limited = f"; {touched:,} of them will be touched" if touched < n else ""
+        click.echo(f"{counted(n, 'job', exact=is_exact)} match{'es' if n == 1 else ''}{limited}.")
         if sample:
             table(COLUMNS, rows_of(sample))
             click.echo("…" if n > len(sample) else "", nl=n > len(sample))
     if not yes and n and not as_json and sys.stdin.isatty():
-        yes = click.confirm(f"{verb.name.capitalize()} {'it' if n == 1 else 'them'}?")
+        yes = click.confirm(f"{verb.name.capitalize()} {'it' if touched == 1 else 'them'}?")
         if not yes:
             raise Refused("Nothing was done.")
     if not yes or not n:
         if as_json:
-            emit({"dryRun": not yes, "matched": n, "matchedIsExact": is_exact, "sample": [job.id for job in sample]})
+            counts = {"matched": n, "touched": touched, "matchedIsExact": is_exact}
+            emit({"dryRun": not yes, **counts, "sample": [JobSummary.of(job) for job in sample]})
         elif n:
             click.echo("Nothing was done; add --yes to do it.", err=True)
         return
     followed = named(wanted, most) if wait else None
-    _do(verb, wanted, most, n, as_json, followed)
+    _do(verb, wanted, most, touched, as_json, followed)
 
 
 def _do(verb: Verb, wanted: Wanted, most: int, expected: int, as_json: bool, followed: Sequence[str] | None) -> None:
     with audited(f"job.{verb.name}", "by filter", filter=_told(wanted), expected=expected) as line:
         running = bulk.start(state(), principal(), wanted.scope, verb.name, wanted.filter, most)
         line.target = f"bulk:{running.id}"
+        line.tenant = running.tenant or line.tenant
     shows_progress = sys.stderr.isatty() and not as_json
-    with click.progressbar(length=expected, label=verb.name, file=sys.stderr, hidden=not shows_progress) as bar:
+    with click.progressbar(
+        length=running.expected or expected, label=verb.name, file=sys.stderr, hidden=not shows_progress
+    ) as bar:
         seen = 0
         while running.state == "running":
             running = bulk.step(state(), running.id, STEP)
             bar.update(running.matched - seen)
             seen = running.matched
-    report = {"id": running.id, "state": running.state, "done": running.done, "skipped": running.skipped}
+    report = {
+        "id": running.id,
+        "state": running.state,
+        "expected": running.expected,
+        "done": running.done,
+        "skipped": running.skipped,
+    }
     if not as_json:
         click.echo(f"{counted(running.done, 'job')} {verb.past}, {running.skipped:,} skipped.")
     if followed is not None:

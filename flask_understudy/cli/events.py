@@ -97,7 +97,7 @@ def show_event(event_id: str, reveal: bool, as_json: bool) -> None:
 
 @events.command("send")
 @click.argument("name")
-@click.option("--json-args", "fields", type=Arguments(), default="{}", help="The event's fields, as a JSON object.")
+@click.option("--payload", "fields", type=Arguments(), default="{}", help="The event's fields, as a JSON object.")
 @click.option("--version", type=click.IntRange(1), help="The version they are of; default the newest.")
 @click.option("--tenant", help="Whose event it is.")
 @as_json_option
@@ -106,15 +106,15 @@ def send_event(name: str, fields: Any, version: int | None, tenant: str | None, 
 
     \b
     Example:
-      flask jobs events send leave.approved --json-args '{"employee_id": 7}'
+      flask jobs events send leave.approved --payload '{"employee_id": 7}'
     """
     if not isinstance(fields, dict):
-        raise click.BadParameter("it takes a JSON object of the event's fields.", param_hint="'--json-args'")
+        raise click.BadParameter("it takes a JSON object of the event's fields.", param_hint="'--payload'")
     try:
         kind = named(name)
     except InvalidEvent as problem:
         raise Refused(str(problem), NOT_FOUND) from None
-    with audited("event.publish", name, name=name) as line:
+    with audited("event.publish", name, tenant=tenant, name=name) as line:
         sent = operations.send(state(), kind, fields, version, strict=True, tenant=tenant, owner=principal().subject)
         line.target = sent.id
     _tell(sent, as_json)

@@ -95,12 +95,13 @@ def principal() -> Principal:
 
 
 @contextmanager
-def audited(action: str, target: str, **detail: Any) -> Iterator[AuditLine]:
+def audited(action: str, target: str, *, tenant: str | None = None, **detail: Any) -> Iterator[AuditLine]:
     """Do something in one transaction with its line in the audit: both are written, or neither is.
 
     Args:
         action: What, as `noun.verb`.
         target: To which job, queue or tenant.
+        tenant: Whose that is, unless the target says so.
         **detail: Further facts.
 
     Yields:
@@ -109,6 +110,7 @@ def audited(action: str, target: str, **detail: Any) -> Iterator[AuditLine]:
     session = state().db.session
     line = audit.line(principal(), action, target, None, detail or None)
     try:
+        line.tenant = audit.whose(session, principal(), action, target) if tenant is None else tenant
         session.add(line)
         session.flush()
         yield line

@@ -113,9 +113,9 @@ def run_now(name: str, tenant: str, as_json: bool) -> None:
     Example:
       flask jobs schedules run nightly-report
     """
-    with audited("schedule.run", name) as line:
+    with audited("schedule.run", name, tenant=tenant) as line:
         job = operations.run_now(state(), name, tenant)
-        line.detail = {"tenant": tenant, "job": job}
+        line.detail = {"job": job}
     tell({"name": name, "tenant": tenant, "jobId": job}, job, as_json)
 
 
@@ -193,8 +193,8 @@ def register(
 
     \b
     Examples:
-      flask jobs schedules register digest email:digest '0 9 * * *' --timezone America/New_York
-      flask jobs schedules register cleanup maintenance:cleanup 'every 1 hour' --overlap skip
+      flask jobs schedules register welcome email:welcome '0 9 * * *' --timezone America/New_York
+      flask jobs schedules register cleanup cleanup:sessions 'every 1 hour' --overlap skip
     """
     here = state()
     zone = timezone or here.config.timezone

@@ -46,7 +46,7 @@ class Arguments(click.ParamType):  # type: ignore[type-arg]
 
 @jobs.command("enqueue")
 @click.argument("name", metavar="TYPE")
-@click.option("--json-args", "arguments", type=Arguments(), default="{}", help="Arguments, as JSON object or list.")
+@click.option("--payload", "arguments", type=Arguments(), default="{}", help="Arguments, as JSON object or list.")
 @click.option("--delay", type=click.IntRange(0), help="ms until it may run.")
 @click.option("--run-at", type=When(), help="Time before which it does not run.")
 @click.option("--priority", type=click.IntRange(-1000, 1000), help="Lower runs first.")
@@ -73,9 +73,9 @@ def enqueue(
 
     \b
     Examples:
-      flask jobs enqueue email:send --json-args '{"to": "a@example.com", "subject": "Hi", "text": "…"}'
-      flask jobs enqueue report:generate --json-args '[42]' --delay 60000 --tag monthly
-      flask jobs enqueue maintenance:cleanup --wait 30
+      flask jobs enqueue email:send --payload '{"to": "a@example.com", "subject": "Hi", "text": "…"}'
+      flask jobs enqueue email:welcome --payload '["a@example.com", "Ann"]' --delay 60000 --tag hello
+      flask jobs enqueue cleanup:sessions --wait 30
     """
     here = state()
     actor = _actor(here.broker, name)
@@ -93,7 +93,7 @@ def enqueue(
     )
     if queue is not None:
         message = message._replace(queue_name=queue)
-    with audited("job.enqueue", name) as line:
+    with audited("job.enqueue", name, tenant=tenant) as line:
         sent = here.broker.enqueue(message, delay=delay)
         line.target = sent.message_id
         line.detail = {"type": actor.actor_name}

@@ -17,7 +17,7 @@ class AuditLine(Base):
     Attributes:
         id: Grows with time.
         at: When.
-        tenant: Whose the principal is.
+        tenant: Whose the thing is that was touched, when the principal sees every tenant; else the principal's.
         subject: Who.
         action: What, as `noun.verb`.
         target: To which job, queue or tenant.

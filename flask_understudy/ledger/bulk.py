@@ -22,6 +22,7 @@ class Bulk(Base):
         filter: Which jobs, as `ledger.search.Filter` in JSON.
         state: `running`, `completed` or `aborted`.
         most: Jobs it touches at the most.
+        expected: Jobs there were when it was asked for, `most` at the most; None = too many to count.
         matched: Jobs looked at so far.
         done: Jobs it was done to.
         skipped: Jobs whose state did not allow it.
@@ -40,6 +41,7 @@ class Bulk(Base):
     filter: Mapped[dict[str, Any]] = mapped_column(JSON)
     state: Mapped[str] = mapped_column(Text)
     most: Mapped[int]
+    expected: Mapped[int | None]
     matched: Mapped[int] = mapped_column(server_default="0")
     done: Mapped[int] = mapped_column(server_default="0")
     skipped: Mapped[int] = mapped_column(server_default="0")

@@ -117,6 +117,21 @@ class Search:
             scanned = connection.scalar(select(func.count()).select_from(read))
         return n, n <= EXACT and scanned != COUNT_SCAN
 
+    def tally(self, most: int) -> tuple[dict[str, int], bool]:
+        """Return how many of the first `most` jobs each tenant has, and whether all were counted, however many."""
+        rest = self._rest(Job)
+        read = aliased(Job, self._rows(COUNT_SCAN if rest else most, None).subquery())
+        first = (
+            self._ordered(select(read).with_only_columns(read.tenant).where(*self._rest(read)), read)
+            .limit(most)
+            .subquery()
+        )
+        with self.database.engine.connect() as connection:
+            found = connection.execute(select(first.c.tenant, func.count()).group_by(first.c.tenant)).all()
+            scanned = connection.scalar(select(func.count()).select_from(read)) if rest else 0
+        counts = {row[0]: int(row[1]) for row in found}
+        return counts, scanned != COUNT_SCAN or sum(counts.values()) == most
+
     # -- the rows that are read --------------------------------------------------------------------------------------
 
     def _rows(self, size: int, after: Place | None) -> Select[tuple[Job]]:

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 
 from ..context import Principal
 from ..errors import InvalidJob, JobConflict, JobNotFound
-from ..ledger import CANCELLED, DELAYED, FAILED, LIVE, STATES, TERMINAL, WAITING, Bulk, Job, transitions
+from ..ledger import CANCELLED, DELAYED, FAILED, LIVE, STATES, TERMINAL, WAITING, AuditLine, Bulk, Job, transitions
 from ..ledger.filter import Filter, Known
 from ..ledger.scope import Scope
 from ..ledger.search import Search
@@ -105,30 +105,48 @@ def start(state: State, principal: Principal, scope: Scope, action: str, wanted:
     wanted = narrowed(action, wanted)
     with state.database.statement() as connection:
         now = datetime.fromtimestamp((run(connection, NOW).scalar_one() + 1) / 1000, UTC)
+    meant = _until(wanted, now)
+    counts, is_whole = Search(state.database, scope, meant, known(state), newest_first=False).tally(most)
     bulk = Bulk(
         id=str(uuid.uuid4()),
         tenant=scope.tenant,
         subject=principal.subject,
         action=action,
-        filter=_to_json(_until(wanted, now)),
+        filter=_to_json(meant),
         state=RUNNING,
         most=most,
+        expected=sum(counts.values()) if is_whole else None,
         matched=0,
         done=0,
         skipped=0,
         created_at=now,
     )
+    lines = _told(principal, bulk, counts)
     session = joined_session(state)
     if session is not None:
-        session.add(bulk)
+        session.add_all([bulk, *lines])
         session.flush()
         session.expunge(bulk)
         return bulk
     with Session(state.database.engine, expire_on_commit=False) as own:
-        own.add(bulk)
+        own.add_all([bulk, *lines])
         own.commit()
         own.expunge(bulk)
     return bulk
+
+
+def _told(principal: Principal, bulk: Bulk, counts: dict[str, int]) -> list[AuditLine]:
+    """Return lines that tell each tenant of a bulk over all of them; who asks has its own from the door."""
+    if bulk.tenant is not None:
+        return []
+    others = sorted(counts.keys() - {principal.tenant})
+    lines = [
+        audit.line(principal, "bulk.start", bulk.id, None, {"action": bulk.action, "expected": counts[name]})
+        for name in others
+    ]
+    for name, line in zip(others, lines, strict=True):
+        line.tenant = name
+    return lines
 
 
 def step(state: State, bulk_id: str, n: int = BATCH) -> Bulk:

@@ -36,6 +36,7 @@ class DryRun(Shape):
     """What a bulk would find."""
 
     matched: int
+    touched: int = Field(description="Of them those that it would touch, as `limit` says.")
     matched_is_exact: bool = Field(description="False = there are at least that many.")
     sample: list[JobSummary]
 
@@ -46,6 +47,7 @@ class BulkShape(Shape):
     id: str
     action: str
     state: str = Field(description="running, completed or aborted.")
+    expected: int | None = Field(description="Jobs there were when it was asked for; null = too many to count.")
     matched: int = Field(description="Jobs looked at so far.")
     done: int
     skipped: int = Field(description="Jobs whose state did not allow it.")
@@ -61,6 +63,7 @@ class BulkShape(Shape):
             id=bulk.id,
             action=bulk.action,
             state=bulk.state,
+            expected=bulk.expected,
             matched=bulk.matched,
             done=bulk.done,
             skipped=bulk.skipped,
@@ -90,9 +93,14 @@ def start_bulk(body: BulkOrder) -> Any:
     if body.dry_run:
         n, is_exact = operations.count(here, scope, wanted)
         found = operations.sample(here, scope, wanted)
-        return DryRun(matched=n, matched_is_exact=is_exact, sample=[JobSummary.of(job) for job in found])
+        return DryRun(
+            matched=n,
+            touched=min(n, body.limit),
+            matched_is_exact=is_exact,
+            sample=[JobSummary.of(job) for job in found[: body.limit]],
+        )
     bulk = operations.start(here, who.principal, scope, body.action, wanted, body.limit)
-    note(target=bulk.id)
+    note(target=bulk.id, tenant=bulk.tenant)
     return BulkShape.of(bulk), 202
 
 

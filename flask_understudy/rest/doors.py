@@ -236,6 +236,7 @@ def _audited(action: str, act: Callable[[], Any], target: str) -> Any:
 
     def audited() -> Any:
         line = g.understudy_audit = audit.line(who, action, target, request.remote_addr)
+        line.tenant = audit.whose(session, who, action, target)
         session.add(line)
         session.flush()
         return act()
@@ -253,16 +254,19 @@ def settle() -> None:
     state().db.session.commit()
 
 
-def note(target: str | None = None, **detail: Any) -> None:
+def note(target: str | None = None, *, tenant: str | None = None, **detail: Any) -> None:
     """Say more about what is being done, for the audit.
 
     Args:
         target: What it is done to, unless the path says so.
+        tenant: Whose that is, unless the path says so.
         **detail: Further facts, as JSON.
     """
     line = g.understudy_audit
     if target is not None:
         line.target = target
+    if tenant is not None:
+        line.tenant, detail = tenant, {"tenant": tenant, **detail}
     line.detail = {**(line.detail or {}), **detail}
 
 

@@ -150,7 +150,7 @@ def send_event(body: Post) -> tuple[SentEvent, int, dict[str, str]]:
             owner=who.principal.subject,
             correlation_id=body.correlation_id,
         )
-    note(target=sent.id, name=sent.name)
+    note(target=sent.id, tenant=tenant, name=sent.name)
     return _sent(sent.id, sent.job_ids)
 
 

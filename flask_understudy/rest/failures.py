@@ -84,7 +84,7 @@ def retry_failures(fingerprint: str) -> tuple[BulkShape, int]:
     here, who = state(), caller()
     failures.check(here, who.scope, fingerprint)
     started = bulk.start(here, who.principal, who.scope, "retry", Filter(fingerprint=fingerprint))
-    note(bulk=started.id)
+    note(tenant=started.tenant, bulk=started.id)
     return BulkShape.of(started), 202
 
 

@@ -86,7 +86,7 @@ def show_limit(key: str, query: OfTenant) -> LimitShape:
 )
 def limit_key(key: str, query: OfTenant, body: KeyLimits) -> LimitShape:
     """Limit the jobs that share a key, whatever the code says; it may have none yet."""
-    note(concurrency=body.concurrency, rate=body.rate)
+    note(tenant=_tenant(query), concurrency=body.concurrency, rate=body.rate)
     operations.limit(state(), (_tenant(query), key), concurrency=body.concurrency, rate=body.rate)
     return LimitShape.of(operations.find(state(), (_tenant(query), key)))
 
@@ -102,6 +102,7 @@ def limit_key(key: str, query: OfTenant, body: KeyLimits) -> LimitShape:
 )
 def reset_limit(key: str, query: OfTenant) -> tuple[str, int]:
     """Let the code say again what holds for a key."""
+    note(tenant=_tenant(query))
     operations.reset(state(), (_tenant(query), key))
     return "", 204
 

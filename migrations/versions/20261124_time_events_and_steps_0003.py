@@ -154,6 +154,7 @@ def upgrade() -> None:
     op.create_index('ix_understudy_jobs_next', 'understudy_jobs', ['queue', 'priority', sa.text('coalesce(turn_at, run_at)')], unique=False, postgresql_where=sa.text("state = 'waiting' AND NOT parked AND gate IS NULL"), sqlite_where=sa.text("state = 'waiting' AND NOT parked AND gate IS NULL"))
     op.create_index('ix_understudy_jobs_gated', 'understudy_jobs', ['tenant', 'gate', 'priority', sa.text('coalesce(turn_at, run_at)')], unique=False, postgresql_where=sa.text("state = 'waiting' AND gate IS NOT NULL"), sqlite_where=sa.text("state = 'waiting' AND gate IS NOT NULL"))
 
+    op.add_column('understudy_bulks', sa.Column('expected', sa.Integer(), nullable=True))
     # ### end Alembic commands ###
     _schedules_get_ids()
 
@@ -163,6 +164,7 @@ def downgrade() -> None:
     # Not in a batch: SQLite would make the table anew, without the indexes that have expressions.
     op.drop_index('ix_understudy_jobs_of_event', 'understudy_jobs')
     op.drop_column('understudy_jobs', 'event_id')
+    op.drop_column('understudy_bulks', 'expected')
     with op.batch_alter_table('understudy_approvals', schema=None) as batch_op:
         batch_op.drop_index('uq_understudy_approvals_step')
         batch_op.drop_index('ix_understudy_approvals_pending', postgresql_where=sa.text("state = 'pending'"), sqlite_where=sa.text("state = 'pending'"))

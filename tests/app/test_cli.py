@@ -1,4 +1,5 @@
 import datetime as dt
+import re
 from pathlib import Path
 
 import pytest
@@ -127,3 +128,15 @@ def test_name_that_no_column_holds_is_refused(app: Flask, tenant_a: Tenant, name
 
     assert code != 0
     assert "a printable text of 100 characters at the most" in error
+
+
+def test_examples_of_the_help_name_actors_that_there_are(app: Flask) -> None:
+    commands = [app.cli.commands["jobs"]]
+    for command in commands:  # grows while it is walked
+        commands += list(getattr(command, "commands", {}).values())
+    helps = "\n".join(command.help or "" for command in commands if command.name != "new")
+
+    named = set(re.findall(r"(?:enqueue|--type|register \S+|set actor:) ?(\w+:[\w-]+)", helps))
+
+    assert len(named) == 3
+    assert named <= set(app.extensions["understudy"].broker.actors)

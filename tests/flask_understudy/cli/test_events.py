@@ -20,7 +20,7 @@ def test_an_event_is_published_and_found(cli: Typist) -> None:
     listen(cli)
 
     sent = cli(
-        "events", "send", "lamp.broke", "--json-args", '{"lamp": 7, "room": "attic"}', "--tenant", "acme", "--json"
+        "events", "send", "lamp.broke", "--payload", '{"lamp": 7, "room": "attic"}', "--tenant", "acme", "--json"
     )
     id = sent.json["id"]
 
@@ -38,7 +38,7 @@ def test_an_event_is_published_and_found(cli: Typist) -> None:
 
 def test_an_event_is_replayed(cli: Typist) -> None:
     listen(cli)
-    id = cli("events", "send", "lamp.broke", "--json-args", '{"lamp": 7}', "--json").json["id"]
+    id = cli("events", "send", "lamp.broke", "--payload", '{"lamp": 7}', "--json").json["id"]
 
     again = cli("events", "replay", id, "--to", "on:lamp.broke:change")
 
@@ -62,7 +62,7 @@ def test_what_cannot_be_is_one_line_and_a_code(sqlite_cli: Typist) -> None:
 
     assert "Did you mean 'lamp.broke'" in fails("events", "send", "lamp.brok", code=4)
     assert "lamp" in fails("events", "send", "lamp.broke", code=2)
-    assert "JSON object" in fails("events", "send", "lamp.broke", "--json-args", "[1]", code=2)
+    assert "JSON object" in fails("events", "send", "lamp.broke", "--payload", "[1]", code=2)
     assert "no event" in fails("events", "show", "x", code=4)
     assert "no event" in fails("events", "replay", "x", code=4)
     assert "no time" in fails("events", "list", "--after", "soon", code=2)

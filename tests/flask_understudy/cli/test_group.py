@@ -73,8 +73,8 @@ def test_unknown_id_is_not_found(sqlite_cli: Typist) -> None:
         (["amend", "x"], "Say what to change"),
         (["replay", "x", "--payload", "[1]"], "JSON object"),
         (["replay", "x", "--payload", "{"], "it is no JSON"),
-        (["enqueue", "mail:send", "--json-args", "7"], "JSON object of arguments by name, or a list"),
-        (["enqueue", "mail:send", "--json-args", '{"from": 1}'], "The payload does not fit mail:send"),
+        (["enqueue", "mail:send", "--payload", "7"], "JSON object of arguments by name, or a list"),
+        (["enqueue", "mail:send", "--payload", '{"from": 1}'], "The payload does not fit mail:send"),
         (["queues", "limit", "email", "0"], "no whole number from 1"),
         (["frobnicate"], "No such command 'frobnicate'"),
     ],
@@ -91,7 +91,7 @@ def test_unreachable_database_is_one_line_without_its_password(make_site: MakeSi
         ["list"],
         ["stats"],
         ["retry", "x"],
-        ["enqueue", "mail:send", "--json-args", '["a"]'],
+        ["enqueue", "mail:send", "--payload", '["a"]'],
         ["verify"],
     ):
         said = cli.fails(*arguments, code=1)

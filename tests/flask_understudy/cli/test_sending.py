@@ -27,7 +27,7 @@ def test_enqueued_job_has_what_the_options_say(cli: Typist) -> None:
         "acme",
     ]
 
-    said = cli("enqueue", "mail:send", "--json-args", '{"to": "a@example.com"}', "--delay", "60000", *options)
+    said = cli("enqueue", "mail:send", "--payload", '{"to": "a@example.com"}', "--delay", "60000", *options)
 
     job = cli.site.job(said.out.strip())
     assert (job.state, job.priority, job.dedup_key, job.tags) == ("delayed", -2, "k", ["a", "b"])
@@ -36,7 +36,7 @@ def test_enqueued_job_has_what_the_options_say(cli: Typist) -> None:
 
 
 def test_live_twin_is_named_instead(cli: Typist) -> None:
-    arguments = ["enqueue", "mail:send", "--json-args", '["a@example.com"]', "--dedup-key", "k", "--json"]
+    arguments = ["enqueue", "mail:send", "--payload", '["a@example.com"]', "--dedup-key", "k", "--json"]
     first = cli(*arguments).json
 
     assert cli(*arguments).json == {"id": first["id"], "duplicate": True}
@@ -44,7 +44,7 @@ def test_live_twin_is_named_instead(cli: Typist) -> None:
 
 def test_unknown_type_or_queue_is_not_found_and_the_known_ones_are_named(sqlite_cli: Typist) -> None:
     assert "Declared are: mail:send, report:make, urgent" in sqlite_cli.fails("enqueue", "nope", code=4)
-    arguments = ["enqueue", "mail:send", "--json-args", '["a"]', "--queue", "nope"]
+    arguments = ["enqueue", "mail:send", "--payload", '["a"]', "--queue", "nope"]
     assert "There are: email, reports, urgent" in sqlite_cli.fails(*arguments, code=4)
     assert sqlite_cli.site.all_jobs() == []
 
@@ -53,7 +53,7 @@ def test_wait_ends_with_the_job(carried_site: Site) -> None:
     cli = Typist(carried_site)
     carried_site.start_worker()
 
-    good = cli("enqueue", "mail:send", "--json-args", '["a@example.com"]', "--wait", "20", "--json").json
+    good = cli("enqueue", "mail:send", "--payload", '["a@example.com"]', "--wait", "20", "--json").json
     bad = cli("enqueue", "report:make", "--wait", "20", expect=1)
 
     assert good["state"] == "completed"
@@ -61,7 +61,7 @@ def test_wait_ends_with_the_job(carried_site: Site) -> None:
 
 
 def test_wait_that_is_over_says_how_the_job_is(sqlite_cli: Typist) -> None:
-    said = sqlite_cli("enqueue", "mail:send", "--json-args", '["a@example.com"]', "--wait", "0.1", expect=1)
+    said = sqlite_cli("enqueue", "mail:send", "--payload", '["a@example.com"]', "--wait", "0.1", expect=1)
 
     assert "the job is waiting; it goes on by itself" in said.err
 
@@ -85,7 +85,7 @@ def test_types_tell_what_holds_for_their_jobs(sqlite_cli: Typist) -> None:
 def test_waiting_does_not_keep_others_from_writing(sqlite_cli: Typist) -> None:
     waits = threading.Thread(
         target=sqlite_cli.site.app.test_cli_runner().invoke,
-        kwargs={"args": ["jobs", "enqueue", "mail:send", "--json-args", '["a"]', "--wait", "5"]},
+        kwargs={"args": ["jobs", "enqueue", "mail:send", "--payload", '["a"]', "--wait", "5"]},
     )
     waits.start()
     wait_for(lambda: sqlite_cli.site.all_jobs(), "the job")

@@ -103,6 +103,35 @@ def test_failures_of_one_kind_alone_are_retried(cli: Typist) -> None:
     assert target.startswith("bulk:")
 
 
+@pytest.mark.requirement("S02")
+def test_audit_of_a_tenant_tells_what_was_typed_about_its_jobs(cli: Typist) -> None:
+    id, other = cli.fail("disk", tenant="acme"), cli.send(tenant="acme")
+
+    cli("cancel", other)
+    cli("retry", "--state", "failed", "--yes")
+    cli("enqueue", "mail:send", "--payload", '{"to": "a"}', "--tenant", "acme")
+    cli("show", id, "--payload")
+
+    lines = cli("audit", "--json").json["data"]
+    told = {line["action"] for line in lines if line["tenant"] == "acme"}
+    assert told == {"job.cancel", "bulk.start", "job.enqueue", "job.payload"}
+    assert all(line["subject"].startswith("cli:") for line in lines)
+
+
+def test_dry_run_says_what_would_be_touched(sqlite_cli: Typist) -> None:
+    failed = {sqlite_cli.fail() for _ in range(4)}
+
+    said = sqlite_cli("retry", "--queue", "reports", "--most", "2")
+    dry = sqlite_cli("retry", "--queue", "reports", "--most", "2", "--json").json
+    done = sqlite_cli("retry", "--queue", "reports", "--most", "2", "--yes", "--json").json
+
+    assert "4 jobs match; 2 of them will be touched." in said.out
+    assert (dry["matched"], dry["touched"], dry["matchedIsExact"]) == (4, 2, True)
+    assert {job["state"] for job in dry["sample"]} == {"failed"}
+    assert {job["id"] for job in dry["sample"]} < failed
+    assert (done["expected"], done["done"]) == (2, 2)
+
+
 def test_delete_by_filter_means_ended_jobs(cli: Typist) -> None:
     failed, waiting = cli.fail(tenant="acme"), cli.send(tenant="acme")
 

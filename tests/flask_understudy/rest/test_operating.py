@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from flask_understudy.clock.bulks import bulks
+from flask_understudy.operations import bulk
 from tests.flask_understudy.conftest import Site
 from tests.flask_understudy.rest.conftest import EVERY_SCOPE, Api, open_api
 from tools.waiting import wait_for
@@ -85,6 +86,56 @@ def test_the_audit_tells_what_a_bulk_meant_and_did(api: Api) -> None:
     assert start["detail"]["filter"] == {"status": ["failed"], "payload": ["text"]}
     assert end["detail"] == {"action": "delete", "matched": 1, "done": 1, "skipped": 0}
     assert (end["subject"], end["tenant"]) == ("olga", "acme")
+
+
+@pytest.mark.requirement("S02")
+def test_the_audit_of_a_tenant_tells_what_operators_did_to_its_jobs(api: Api) -> None:
+    operator = api.as_("head-office", "olaf", f"{EVERY_SCOPE} tenants")
+    one, gone = api.fail("disk 1"), api.send("a")
+    api.fail("disk 2", tenant="other")
+
+    operator.post(f"/{one}/retry")
+    operator.delete(f"/{gone}")
+    operator.post("/tenants/acme/pause")
+    id = operator.post("/bulk", 202, json={"action": "delete", "filter": {"status": ["failed"]}})["id"]
+    named = operator.post("/bulk", 202, json={"action": "cancel", "filter": {"tenant": "acme"}})["id"]
+
+    told = [(line["action"], line["target"], line["subject"]) for line in reversed(api.get("/audit")["data"])]
+    assert told == [
+        ("job.retry", one, "olaf"),
+        ("job.delete", gone, "olaf"),
+        ("tenant.pause", "acme", "olaf"),
+        ("bulk.start", named, "olaf"),
+    ]
+    [line] = api.as_(tenant="other").get("/audit")["data"]
+    assert (line["target"], line["detail"]) == (id, {"action": "delete", "expected": 1})
+    assert [line["target"] for line in api.as_(tenant="head-office").get("/audit")["data"]] == [id]
+
+
+def test_a_callers_own_acts_are_told_to_its_own_tenant(api: Api) -> None:
+    theirs = api.send("a", tenant="other")
+
+    api.post(f"/{theirs}/cancel", 404)
+    api.post("/bulk", 202, json={"action": "cancel", "ids": [theirs]})
+
+    assert api.as_(tenant="other").get("/audit")["data"] == []
+    assert [line["action"] for line in api.get("/audit")["data"]] == ["bulk.start"]
+
+
+def test_a_bulk_tells_how_many_jobs_it_is_about_while_it_goes_on(api: Api) -> None:
+    for n in range(5):
+        api.send(str(n))
+    order = {"action": "cancel", "filter": {"status": ["waiting"], "type": ["work"]}}
+
+    dry = api.post("/bulk", json={**order, "dryRun": True, "limit": 3})
+    limited = api.post("/bulk", 202, json={**order, "limit": 3})
+    whole = api.post("/bulk", 202, json=order)
+    bulk.step(api.site.state, whole["id"], 2)
+
+    assert (dry["matched"], dry["touched"], len(dry["sample"])) == (5, 3, 3)
+    assert (limited["expected"], whole["expected"]) == (3, 5)
+    shown = api.get(f"/bulk/{whole['id']}")
+    assert (shown["expected"], shown["matched"], shown["state"]) == (5, 2, "running")
 
 
 def test_failures_are_grouped_by_what_went_wrong(api: Api) -> None:
