@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Any
 
 import click
 from flask.cli import with_appcontext
@@ -48,24 +49,29 @@ def list_(as_json: bool) -> None:
 
 @limits.command("set")
 @click.argument("key", metavar="KEY")
-@click.option("--concurrency", metavar="N|none", default="none", show_default=True, help="Jobs at a time.")
-@click.option("--rate", help="Starts within a span of time, such as 100/minute; default any number.")
+@click.option("--concurrency", metavar="N|none", help="Jobs at a time; default as it is.")
+@click.option("--rate", metavar="RATE|none", help="Starts within a span, such as 100/minute; default as it is.")
 @_tenant_option
 @as_json_option
-def set_(key: str, concurrency: str, rate: str | None, tenant: str, as_json: bool) -> None:
+def set_(key: str, concurrency: str | None, rate: str | None, tenant: str, as_json: bool) -> None:
     """Limit the jobs that share a key, whatever the code says.
 
     \b
     Example:
       flask jobs limits set actor:email:send --concurrency 5 --rate 100/minute
     """
-    n = limit_of(concurrency)
-    with audited("limit.set", key, tenant=tenant, concurrency=n, rate=rate):
-        operations.limit(state(), (tenant, key), concurrency=n, rate=rate)
-    how = ", ".join(
-        [f"{n} at a time" if n is not None else "any number at a time", *([f"{rate} started"] if rate else [])]
-    )
-    tell({"tenant": tenant, "key": key, "concurrency": n, "rate": rate}, f"Jobs with the key {key}: {how}.", as_json)
+    changes: dict[str, Any] = {}
+    if concurrency is not None:
+        changes["concurrency"] = limit_of(concurrency)
+    if rate is not None:
+        changes["rate"] = None if rate == "none" else rate
+    with audited("limit.set", key, tenant=tenant, **changes):
+        operations.change(state(), (tenant, key), changes)
+    now = operations.find(state(), (tenant, key))
+    n = "any number" if now.concurrency is None else now.concurrency
+    how = f"{n} at a time" + (f", {now.rate} started" if now.rate else "")
+    told = {"tenant": tenant, "key": key, "concurrency": now.concurrency, "rate": now.rate}
+    tell(told, f"Jobs with the key {key}: {how}.", as_json)
 
 
 @limits.command("reset")

@@ -33,7 +33,7 @@ from __future__ import annotations
 from $source import $attribute
 
 
-@$attribute.actor(actor_name="$label", max_retries=3, workflow=True)
+@$attribute.actor(actor_name="$label", max_retries=3)
 def $function(subject_id: int) -> str:
     """Say in one line what the job does."""
     return f"$label of {subject_id} is done"

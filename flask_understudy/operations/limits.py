@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -95,6 +96,22 @@ def limit(state: State, key: Key, *, concurrency: int | None = None, rate: str |
     with transaction(state) as connection:
         gates.declare_within(connection, key, numbers, is_set=True)
     after_commit(state, lambda: admit_ended(state, {(tenant, name)}))
+
+
+def change(state: State, key: Key, changes: Mapping[str, Any]) -> None:
+    """Change some of what holds for a key: `concurrency`, `rate`; what is not named stays; see `limit`.
+
+    Raises:
+        InvalidJob: Nothing is named, or a value is out of range.
+    """
+    if not changes:
+        raise InvalidJob("Say what shall hold: concurrency, rate, or both; None lifts one.")
+    try:
+        now = find(state, key)
+        held = {"concurrency": now.concurrency, "rate": now.rate}
+    except JobNotFound:
+        held = {}
+    limit(state, key, **{**held, **changes})
 
 
 def reset(state: State, key: Key) -> None:

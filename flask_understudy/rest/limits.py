@@ -85,9 +85,10 @@ def show_limit(key: str, query: OfTenant) -> LimitShape:
     answers={200: LimitShape},
 )
 def limit_key(key: str, query: OfTenant, body: KeyLimits) -> LimitShape:
-    """Limit the jobs that share a key, whatever the code says; it may have none yet."""
-    note(tenant=_tenant(query), concurrency=body.concurrency, rate=body.rate)
-    operations.limit(state(), (_tenant(query), key), concurrency=body.concurrency, rate=body.rate)
+    """Limit the jobs that share a key, whatever the code says; it may have none yet. What is not named stays."""
+    changes = {name: getattr(body, name) for name in sorted(body.model_fields_set)}
+    note(tenant=_tenant(query), **changes)
+    operations.change(state(), (_tenant(query), key), changes)
     return LimitShape.of(operations.find(state(), (_tenant(query), key)))
 
 

@@ -36,13 +36,15 @@ def test_limit_by_key_is_set_listed_and_reset(cli: Typist) -> None:
 
     [key] = cli("limits", "--json").json["data"]
     assert (key["tenant"], key["key"], key["concurrency"], key["rate"]) == ("acme", "disk", 5, "100/minute")
+    cli("limits", "set", "disk", "--concurrency", "4", "--tenant", "acme")
     assert "100/minute" in cli("limits", "list").out
     cli("limits", "reset", "disk", "--tenant", "acme")
     assert cli("limits").out.strip() == "No jobs are limited by a key."
-    assert [action for action, _ in cli.audit()] == ["limit.reset", "limit.set"]
+    assert [action for action, _ in cli.audit()] == ["limit.reset", "limit.set", "limit.set"]
 
 
 def test_limit_by_key_that_cannot_be_is_refused(sqlite_cli: Typist) -> None:
+    assert "Say what shall hold" in sqlite_cli.fails("limits", "set", "disk", code=2)
     assert "no whole number" in sqlite_cli.fails("limits", "set", "disk", "--concurrency", "many", code=2)
     assert "rate is 'fast'" in sqlite_cli.fails("limits", "set", "disk", "--rate", "fast", code=2)
     assert "There is no limit" in sqlite_cli.fails("limits", "reset", "disk", code=4)

@@ -94,11 +94,14 @@ def test_keys_are_listed_set_and_given_back_to_the_code(api: Api) -> None:
     before = api.get("/limits/disk")
 
     changed = api.patch("/limits/disk", json={"concurrency": 2, "rate": "100/minute"})
+    kept = api.patch("/limits/disk", json={"concurrency": 2})
+    api.patch("/limits/disk", 422, json={})
     listed = api.get("/limits")["data"]
     api.delete("/limits/disk")
 
     assert (before["concurrency"], before["isSet"], before["heldBack"]) == (1, False, 2)
     assert (changed["concurrency"], changed["rate"], changed["isSet"]) == (2, "100/minute", True)
+    assert kept["rate"] == "100/minute"
     assert [key["heldBack"] for key in listed] == [1]
     assert (api.get("/limits/disk")["concurrency"], api.get("/limits/disk")["isSet"]) == (1, False)
 
