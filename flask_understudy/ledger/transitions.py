@@ -421,9 +421,9 @@ def crashes(connection: Connection, id: str) -> int:
     return 0 if row is None else int(row[0])
 
 
-def request_cancel(connection: Connection, ids: Sequence[str]) -> set[str]:
-    """T9: ask the holders of those of the jobs that run to stop; return their ids."""
-    return {row[0] for row in run(connection, moves.REQUEST_CANCEL, ids=list(ids))}
+def request_cancel(connection: Connection, ids: Sequence[str], reason: str = CANCELLED) -> set[str]:
+    """T9: ask the holders of those of the jobs that run to stop, for the reason that was given first; return them."""
+    return {row[0] for row in run(connection, moves.REQUEST_CANCEL, ids=list(ids), reason=reason)}
 
 
 def expire(connection: Connection, n: int = 1000) -> list[Any]:
