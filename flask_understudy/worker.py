@@ -71,6 +71,8 @@ class WorkerProcess:
         self.writer = Writer(state.database, self.id, self.announce, self.settle)
         self.heartbeat = Heartbeat(state.database, self, state.config.lease_seconds)
         self.stopping = threading.Event()
+        self._asked_to_stop = threading.Event()
+        self._leave: Callable[[], None] | None = None
         self.drained = threading.Event()
         self.limits = Knowledge()
         self.isolated = 0
@@ -86,6 +88,8 @@ class WorkerProcess:
         """
         self.heartbeat.enter()
         self.heartbeat.start()
+        # Now, as no thread can be started when the interpreter ends, which may be what asks to stop.
+        threading.Thread(target=self._stop_when_asked, name="understudy-stop", daemon=True).start()
         self.logger.info(
             "Processor started: %s %s on %s, queues %s, %d threads.",
             self.kind,
@@ -197,11 +201,15 @@ class WorkerProcess:
         """
         if self.stopping.is_set():
             return
+        self._leave = leave
         self.stopping.set()
-        budget = max(0.0, self.config.shutdown_timeout_ms / 1000 - HAND_BACK_SECONDS)
-        threading.Thread(
-            target=self._stop_stragglers, args=(budget, leave), name="understudy-stop", daemon=True
-        ).start()
+        self._asked_to_stop.set()
+
+    def _stop_when_asked(self) -> None:
+        self._asked_to_stop.wait()
+        if self._leave is not None:
+            budget = max(0.0, self.config.shutdown_timeout_ms / 1000 - HAND_BACK_SECONDS)
+            self._stop_stragglers(budget, self._leave)
 
     def _stop_stragglers(self, budget: float, leave: Callable[[], None]) -> None:
         deadline = time.monotonic() + budget
@@ -224,6 +232,7 @@ class WorkerProcess:
     def stop(self) -> None:
         """Write what is left and leave the ledger; idempotent."""
         self.stopping.set()
+        self._asked_to_stop.set()
         if not self.writer.close(HAND_BACK_SECONDS):
             self.logger.error("The ledger could not be written before the worker stopped; its jobs will be rescued.")
             self.heartbeat.stop()

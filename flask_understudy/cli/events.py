@@ -98,7 +98,7 @@ def show_event(event_id: str, reveal: bool, as_json: bool) -> None:
 @events.command("send")
 @click.argument("name")
 @click.option("--payload", "fields", type=Arguments(), default="{}", help="The event's fields, as a JSON object.")
-@click.option("--version", type=click.IntRange(1), help="The version they are of; default the newest.")
+@click.option("--version", type=click.IntRange(1, 2**31 - 1), help="The version they are of; default the newest.")
 @click.option("--tenant", help="Whose event it is.")
 @as_json_option
 def send_event(name: str, fields: Any, version: int | None, tenant: str | None, as_json: bool) -> None:

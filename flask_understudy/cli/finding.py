@@ -33,15 +33,17 @@ class When(click.ParamType):  # type: ignore[type-arg]  # generic in newer relea
         """Read it."""
         if isinstance(value, datetime):
             return value
-        if ago := _AGO.fullmatch(value.strip()):
-            return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
         try:
+            if ago := _AGO.fullmatch(value.strip()):
+                return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
             moment = datetime.fromisoformat(value.strip())
+            return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        except OverflowError:
+            self.fail(f"{value!r} is before the year 1 or after the year 9999 in UTC.", param, ctx)
         except ValueError:
             self.fail(
                 f"{value!r} is no time such as 2026-11-24T10:00:00Z, nor an age such as 30m, 2h or 3d.", param, ctx
             )
-        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 class PathAndValue(click.ParamType):  # type: ignore[type-arg]

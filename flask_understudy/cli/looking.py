@@ -22,12 +22,15 @@ SHORTEST_ID = 8
 #: Stands behind every character of an id.
 BEYOND = "~"
 
+#: Jobs that `--limit` takes; `--all` takes any number.
+MOST = 1_000_000
+
 COLUMNS = ("id", "state", "type", "queue", "attempts", "created", "error")
 
 
 @jobs.command("list")
 @filters
-@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="How many at the most.")
+@click.option("--limit", type=click.IntRange(1, MOST), default=50, show_default=True, help="How many at the most.")
 @click.option("--all", "everything", is_flag=True, help="All of them.")
 @click.option("--oldest-first", is_flag=True, help="The other order.")
 @as_json_option
@@ -63,7 +66,7 @@ def rows_of(found_jobs: list[Job]) -> list[tuple[Any, ...]]:
             job.queue,
             f"{job.attempt}/{'-' if job.max_attempts is None else job.max_attempts}",
             age(job.created_at),
-            job.error or job.reason or job.progress_message,
+            job.error or job.reason,
         )
         for job in found_jobs
     ]

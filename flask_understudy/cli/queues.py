@@ -15,6 +15,8 @@ from ..operations.reopening import retry_failed as retry_failed_jobs
 from .group import NOT_FOUND, Commands, Refused, audited, jobs, limit_of, state
 from .printing import age, as_json_option, counted, emit, styled, table, tell
 
+#: ms of a grace: a hundred years.
+MOST_GRACE = 36_525 * 86_400_000
 COUNTS = ("waiting", "active", "delayed", "paused", "failed", "completed", "total")
 
 
@@ -163,7 +165,11 @@ def retry_failed(name: str, yes: bool, as_json: bool) -> None:
 @click.option(
     "--state", "status", type=click.Choice(TERMINAL), default="completed", show_default=True, help="Which jobs."
 )
-@click.option("--grace", type=click.IntRange(0), help="ms since the end for which a job is kept; default: the queue's.")
+@click.option(
+    "--grace",
+    type=click.IntRange(0, MOST_GRACE),
+    help="ms since the end for which a job is kept; default: the queue's.",
+)
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @as_json_option
 def clean(name: str, status: str, grace: int | None, yes: bool, as_json: bool) -> None:

@@ -172,7 +172,7 @@ def delete(name: str, tenant: str, as_json: bool) -> None:
 @click.option("--timezone", help="IANA name; default: UNDERSTUDY_TIMEZONE.")
 @click.option("--options", type=JsonObject(), default="{}", help="Options of each send, as a JSON object.")
 @click.option("--missed", type=click.Choice(MISSED), default=LATEST, show_default=True, help="Slots nobody fired.")
-@click.option("--grace", type=click.IntRange(0), default=GRACE_SECONDS, show_default=True, help="s.")
+@click.option("--grace", type=click.IntRange(0, 2**31 - 1), default=GRACE_SECONDS, show_default=True, help="s.")
 @click.option("--overlap", type=click.Choice(OVERLAP), default=ALLOW, show_default=True, help="Beside earlier jobs.")
 @_tenant_option
 @as_json_option

@@ -127,7 +127,9 @@ UPDATE understudy_jobs SET
     attempt = attempt - 1 + r.charged,
     hand_backs = hand_backs + CASE WHEN r.outcome = 'handed_back' THEN 1 ELSE 0 END,
     crashes = understudy_jobs.crashes + r.crashes,
-    error = coalesce(r.error, understudy_jobs.error), reason = r.reason,
+    error = coalesce(r.error, understudy_jobs.error),
+    reason = CASE WHEN cancel_requested_at IS NOT NULL AND r.state <> 'failed'
+        THEN coalesce(understudy_jobs.reason, r.reason) ELSE r.reason END,
     fingerprint = coalesce(r.fingerprint, understudy_jobs.fingerprint), result = <json:r.result>
 FROM <rows:{_ENDING}> WHERE {_HELD}
 RETURNING understudy_jobs.id, understudy_jobs.state, tenant, queue, actor, <ms since:started_at>"""  # noqa: S608
@@ -157,7 +159,8 @@ WHERE id IN (SELECT id FROM understudy_jobs WHERE queue = :queue AND state <any:
 AND state IN ('delayed', 'waiting') RETURNING tenant, queue, actor"""
 
 REQUEST_CANCEL = """
-UPDATE understudy_jobs SET cancel_requested_at = coalesce(cancel_requested_at, <now>)
+UPDATE understudy_jobs SET cancel_requested_at = coalesce(cancel_requested_at, <now>),
+    reason = CASE WHEN cancel_requested_at IS NULL THEN :reason ELSE reason END
 WHERE id <any:ids> AND state = 'active' RETURNING id"""
 
 EXPIRE = """
@@ -238,7 +241,8 @@ judged AS (SELECT h.held_id, h.blamed, CASE WHEN k.cancel_requested_at IS NOT NU
     FROM held AS h JOIN understudy_jobs AS k ON k.id = h.held_id)
 UPDATE understudy_jobs SET
     state = CASE WHEN verdict IS NULL THEN 'waiting' WHEN verdict = 'cancelled' THEN 'cancelled' ELSE 'failed' END,
-    reason = verdict, finished_at = CASE WHEN verdict IS NOT NULL THEN <now> END,
+    reason = CASE WHEN verdict = 'cancelled' THEN coalesce(reason, verdict) ELSE verdict END,
+    finished_at = CASE WHEN verdict IS NOT NULL THEN <now> END,
     error = CASE WHEN blamed = 1 THEN :error ELSE error END,
     fingerprint = CASE WHEN blamed = 1 THEN 'crash:' || replace(actor, '/', ':') ELSE fingerprint END,
     crashes = crashes + blamed, attempt = attempt - 1 + blamed, hand_backs = hand_backs + 1 - blamed,

@@ -54,7 +54,7 @@ def cancel(state: State, id: str, reason: str = "cancelled", scope: Scope = EVER
             if transitions.cancel(connection, [id], reason):
                 transitions.record_event(connection, id, "cancelled", reason)
                 outcome = "cancelled"
-            elif transitions.request_cancel(connection, [id]):
+            elif transitions.request_cancel(connection, [id], reason):
                 transitions.record_event(connection, id, "cancel_requested", reason)
                 outcome = "requested"
             else:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -173,3 +175,32 @@ def test_nothing_is_sent_to_a_worker_that_stopped(carried_site: Site) -> None:
     message = later.send()
     assert threading.active_count() <= threads
     assert site.job(message).state == "waiting"
+
+
+ENDING = """
+import logging, sys, time
+from flask import Flask
+from flask_sqlalchemy import SQLAlchemy
+from flask_understudy import Understudy
+
+logging.basicConfig()
+app = Flask("ending")
+app.config.update(SQLALCHEMY_DATABASE_URI=sys.argv[1], UNDERSTUDY_WORKER="in-process")
+db = SQLAlchemy(app)
+jobs = Understudy(db)
+jobs.init_app(app)
+embedded = app.extensions["understudy"].embedded
+embedded.ensure()
+while embedded._worker is None:
+    time.sleep(0.01)
+with embedded._lock:
+    pass  # it has booted
+"""
+
+
+def test_interpreter_that_ends_stops_the_worker_in_good_order(sqlite_ledger: str) -> None:
+    said = subprocess.run([sys.executable, "-c", ENDING, sqlite_ledger], capture_output=True, text=True, timeout=60)
+
+    assert said.returncode == 0
+    assert "Unexpected failure" not in said.stderr
+    assert "Traceback" not in said.stderr

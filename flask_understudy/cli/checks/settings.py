@@ -31,7 +31,10 @@ def mode(state: State) -> Iterator[Finding]:
 def secrets(state: State) -> Iterator[Finding]:
     """Look whether there is what signs tokens and cursors."""
     key = state.app.secret_key
-    if not key:
+    if not key and state.authorizer is None:
+        remedy = "If it is wanted, declare an authoriser (jobs.authorizer) and set SECRET_KEY."
+        yield Finding(NOTE, "there is no SECRET_KEY and no authoriser: the application has no REST API", remedy)
+    elif not key:
         remedy = "Set SECRET_KEY, the same for all processes: openssl rand -hex 32"
         yield Finding(ERROR, "there is no SECRET_KEY: the REST API is not mounted", remedy)
     elif len(key) < SHORTEST_SECRET:

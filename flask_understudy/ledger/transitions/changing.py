@@ -54,9 +54,9 @@ def cancel(connection: Connection, ids: Sequence[str], reason: str) -> set[str]:
     return {row[0] for row in cancelled}
 
 
-def request_cancel(connection: Connection, ids: Sequence[str]) -> set[str]:
-    """T9: ask the holders of those of the jobs that run to stop; return their ids."""
-    return {row[0] for row in run(connection, moves.REQUEST_CANCEL, ids=list(ids))}
+def request_cancel(connection: Connection, ids: Sequence[str], reason: str = CANCELLED) -> set[str]:
+    """T9: ask the holders of those of the jobs that run to stop, for the reason that was given first; return them."""
+    return {row[0] for row in run(connection, moves.REQUEST_CANCEL, ids=list(ids), reason=reason)}
 
 
 def drain(connection: Connection, queue: str, states: Sequence[str], *, tenant: str | None, n: int) -> int:

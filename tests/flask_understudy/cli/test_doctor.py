@@ -146,9 +146,17 @@ def test_settings_that_keep_jobs_from_running_are_told(
     cli.site.jobs.schedule("0 3 * * *")(cli.report)
 
     assert "UNDERSTUDY_ENABLED is off" in finding(cli, "enabled", expect=1)["found"]
-    assert "SECRET_KEY" in finding(cli, "secrets")["remedy"]
     assert "SCHEDULER_ENABLED is off" in finding(cli, "schedules")["found"]
     assert "4 web processes each run a worker" in finding(cli, "web processes")["found"]
+
+
+def test_missing_secret_is_an_error_for_an_application_that_wants_the_rest_api_alone(sqlite_cli: Typist) -> None:
+    without = finding(sqlite_cli, "secrets")
+    sqlite_cli.site.jobs.authorizer(lambda request: None)
+    wanted = finding(sqlite_cli, "secrets", expect=1)
+
+    assert (without["status"], wanted["status"]) == ("note", "error")
+    assert "SECRET_KEY" in without["remedy"] and "SECRET_KEY" in wanted["remedy"]
 
 
 @pytest.mark.requirement("S06")

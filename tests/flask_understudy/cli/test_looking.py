@@ -100,3 +100,11 @@ def test_a_job_is_shown_by_the_first_characters_of_its_id(cli: Typist) -> None:
     assert cli("show", id[:8], "--json").json["timeline"] == cli("show", id, "--json").json["timeline"]
     cli("show", id[:7], expect=4)
     cli("show", "f" * 8, expect=4)
+
+
+def test_progress_of_a_job_is_not_shown_as_its_error(sqlite_cli: Typist) -> None:
+    id = sqlite_cli.send()
+    sqlite_cli.site.change(id, progress_message="'step 19'")
+
+    assert "step 19" not in sqlite_cli("list").out
+    assert "step 19" in sqlite_cli("show", id).out

@@ -266,11 +266,27 @@ class TestT5Finish:
     def test_a_cancelled_wish_turns_a_retry_into_the_end(self, site: Site, work: Any) -> None:
         message, process = work.send(), site.process()
         site.claim(process, message)
-        site.jobs.cancel(message.message_id)
+        site.jobs.cancel(message.message_id, "wrong customer")
         assert end(site, process, Ending(message.message_id, 1, "delayed", "retried", delay_ms=5)) == {
             message.message_id: "cancelled"
         }
+        assert site.job(message).reason == "wrong customer"
         assert site.job(message).finished_at is not None
+
+    def test_the_first_reason_of_a_job_that_stops_as_it_was_asked_is_kept(self, site: Site, work: Any) -> None:
+        message, process = work.send(), site.process()
+        site.claim(process, message)
+        site.jobs.cancel(message.message_id, "wrong customer")
+        site.jobs.cancel(message.message_id, "again")
+        end(site, process, Ending(message.message_id, 1, "cancelled", "cancelled", reason="cancelled"))
+        assert (site.job(message).state, site.job(message).reason) == ("cancelled", "wrong customer")
+
+    def test_a_job_that_fails_although_it_was_to_stop_says_why_it_failed(self, site: Site, work: Any) -> None:
+        message, process = work.send(), site.process()
+        site.claim(process, message)
+        site.jobs.cancel(message.message_id, "wrong customer")
+        end(site, process, Ending(message.message_id, 1, "failed", "failed", reason="exhausted"))
+        assert (site.job(message).state, site.job(message).reason) == ("failed", "exhausted")
 
     def test_a_cancelled_wish_does_not_undo_a_completion(self, site: Site, work: Any) -> None:
         message, process = work.send(), site.process()
@@ -363,10 +379,10 @@ class TestT7Rescue:
     def test_a_job_that_was_to_stop_is_cancelled(self, site: Site, work: Any) -> None:
         message, process = work.send(), site.process()
         site.claim(process, message)
-        site.jobs.cancel(message.message_id)
+        site.jobs.cancel(message.message_id, "wrong customer")
         site.kill(process)
         rescue(site, process.id)
-        assert site.job(message).state == "cancelled"
+        assert (site.job(message).state, site.job(message).reason) == ("cancelled", "wrong customer")
 
     def test_two_rescuers_take_a_job_back_once(self, site: Site, work: Any) -> None:
         messages = site.jobs.send_many([work.message() for _ in range(30)])
