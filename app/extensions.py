@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 
 from flask import current_app, request
-from flask_limiter import ApplicationLimit, Limiter
+from flask_limiter import ApplicationLimit, HeaderNames, Limiter
 from flask_limiter.util import get_remote_address
 from flask_mail import Mail
 from flask_migrate import Migrate
@@ -37,10 +37,13 @@ def _caller() -> str:
     return hashlib.sha256(authorization.encode()).hexdigest() if authorization else str(get_remote_address())
 
 
+#: Under a name of its own, as the limiter would overwrite what a 503 says.
+RETRY_AFTER = "X-RateLimit-Retry-After"
 limiter = Limiter(
     get_remote_address,
     storage_uri="memory://",
     headers_enabled=True,
+    header_name_mapping={HeaderNames.RETRY_AFTER: RETRY_AFTER},
     application_limits=[
         ApplicationLimit(
             lambda: current_app.config["API_RATE_LIMIT"],

@@ -8,7 +8,7 @@ import time
 from flask import Flask, Response
 from flask_limiter import RateLimitExceeded
 
-from app.extensions import limiter
+from app.extensions import RETRY_AFTER, limiter
 from flask_understudy.contrib.api import Problem
 
 
@@ -25,9 +25,11 @@ def is_accepted(response: Response) -> bool:
 
 
 def _no_hint_to_wait(response: Response) -> Response:
-    """Keep ``Retry-After`` to refusals: on a 202 it would mean that the answer is ready only then."""
-    if response.status_code < 400:
-        response.headers.pop("Retry-After", None)
+    """Drop the limiter's hint, which every answer gets: on a 202 it would mean that the answer is ready only then.
+
+    Refusals say by themselves when to come back: a 429 when the limit allows it, a 503 when the database may answer.
+    """
+    response.headers.pop(RETRY_AFTER, None)
     return response
 
 

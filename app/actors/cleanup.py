@@ -19,42 +19,42 @@ WEEKLY = "0 4 * * 0"  # Sunday, as in cron
 @jobs.schedule(DAILY, timezone="UTC", name="cleanup-sessions")
 @jobs.actor(queue_name="cleanup", actor_name="cleanup:sessions")
 def delete_old_sessions() -> int:
-    """Delete sessions older than 30 days (E02)."""
+    """Delete sessions older than 30 days."""
     return cleanup.delete_old_sessions()
 
 
 @jobs.schedule(DAILY, timezone="UTC", name="cleanup-reset-tokens")
 @jobs.actor(queue_name="cleanup", actor_name="cleanup:reset-tokens")
 def delete_expired_reset_tokens() -> int:
-    """Delete expired password-reset tokens (E03)."""
+    """Delete expired password-reset tokens."""
     return cleanup.delete_expired_reset_tokens()
 
 
 @jobs.schedule(DAILY, timezone="UTC", name="cleanup-invitations")
 @jobs.actor(queue_name="cleanup", actor_name="cleanup:invitations")
 def delete_expired_invitations() -> int:
-    """Delete invitations that expired a week ago or earlier (E04)."""
+    """Delete invitations that expired a week ago or earlier."""
     return cleanup.delete_expired_invitations()
 
 
 @jobs.schedule(DAILY, timezone="UTC", name="cleanup-temporary-files")
 @jobs.actor(queue_name="cleanup", actor_name="cleanup:temporary-files")
 def delete_temporary_files() -> int:
-    """Delete temporary files older than 24 hours (E05)."""
+    """Delete temporary files older than 24 hours."""
     return cleanup.delete_old_files(Path(current_app.config["TEMP_DIR"]))
 
 
 @jobs.schedule(DAILY, timezone="UTC", name="cleanup-exports")
 @jobs.actor(queue_name="cleanup", actor_name="cleanup:exports")
 def delete_expired_exports() -> int:
-    """Delete the files of exports that have expired (E05)."""
+    """Delete the files of exports that have expired."""
     return lifecycle.delete_expired()
 
 
 @jobs.schedule(DAILY, timezone="UTC", name="cleanup-old-jobs")
 @jobs.actor(queue_name="cleanup", actor_name="cleanup:jobs")
 def cleanup_old_jobs() -> int:
-    """Delete finished jobs whose retention is over (N04, E13)."""
+    """Delete finished jobs whose retention is over."""
     return queues.cleanup_old_jobs()
 
 
@@ -68,7 +68,7 @@ def delete_old_deliveries() -> int:
 @jobs.schedule(MONTHLY, timezone="UTC", name="archive-audit-logs")
 @jobs.actor(queue_name="cleanup", actor_name="cleanup:audit-logs")
 def archive_audit_logs() -> int:
-    """Move audit logs of more than a year ago to ``audit_logs_archive`` (E06)."""
+    """Move audit logs of more than a year ago to the archive."""
 
     def report(moved: int) -> None:
         current_job.log("%d audit logs moved", moved)
@@ -80,5 +80,5 @@ def archive_audit_logs() -> int:
 @jobs.schedule(WEEKLY, timezone="UTC", name="cleanup-failed-workflows")
 @jobs.actor(queue_name="cleanup", actor_name="cleanup:failed-workflows")
 def delete_failed_workflows() -> int:
-    """Delete workflow executions that failed more than 30 days ago (E07)."""
+    """Delete workflow executions that failed more than 30 days ago."""
     return cleanup.delete_failed_workflows()

@@ -30,7 +30,7 @@ PERMANENT = (ExportError,)
     throws=PERMANENT,
 )
 def generate_export(export_id: str) -> dict[str, Any]:
-    """Write the file that somebody asked for (A40).
+    """Write the file that somebody asked for.
 
     Three tries, after 2 s and 4 s (D08). With the broker down the order waits and is carried out by
     the workers (J02). Run again after its end, it finds the file there and does nothing.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Annotated, Any
 
 from flask import Blueprint
@@ -13,12 +14,15 @@ from app.models.api_token import ApiToken
 from app.models.base import utcnow
 from app.policies import SCOPES, check_scopes
 from app.services import tokens
-from flask_understudy.contrib.api import Body, Instant, Problem, instant, invalid, not_found, once, read_body
+from flask_understudy.contrib.api import Answer, Body, Instant, Problem, invalid, not_found, once, operation
 
 bp = Blueprint("tokens", __name__, url_prefix="/api/jobs/tokens")
 
 
-class Order(Body):
+TAG = "Tokens"
+
+
+class TokenOrder(Body):
     """The token that is wanted."""
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=100)]
@@ -26,23 +30,67 @@ class Order(Body):
     expires_at: Instant | None = None
 
 
+class Token(Body):
+    """A token, without its secret."""
+
+    id: str
+    name: str
+    prefix: str = Field(description="What its secret begins with.")
+    scopes: list[str]
+    user_id: str | None
+    created_at: Instant
+    expires_at: Instant | None
+    revoked_at: Instant | None
+    last_used_at: Instant | None
+
+    @classmethod
+    def of(cls, token: ApiToken) -> Token:
+        """Return a token as the API shows it."""
+        return cls(
+            id=token.id,
+            name=token.name,
+            prefix=token.prefix,
+            scopes=token.scopes,
+            user_id=token.user_id,
+            created_at=token.created_at or utcnow(),
+            expires_at=token.expires_at,
+            revoked_at=token.revoked_at,
+            last_used_at=token.last_used_at,
+        )
+
+
+class Tokens(Body):
+    """All tokens of an organisation."""
+
+    data: list[Token]
+
+
+class MadeToken(Body):
+    """A new token."""
+
+    token: Token
+    secret: str = Field(description="Shown this once; send it as a bearer token.")
+
+
 @bp.get("")
 @requires("admin")
-def listing() -> dict[str, Any]:
+@operation(tag=TAG, answers={200: Tokens})
+def listing() -> Any:
     """List the organisation's tokens, without their secrets."""
-    return {"data": [shown(token) for token in tokens.all_of(current_principal().tenant)]}
+    return Tokens(data=[Token.of(token) for token in tokens.all_of(current_principal().tenant)])
 
 
 @bp.post("")
 @requires("admin")
-def create() -> Any:
+@operation(tag=TAG, body=TokenOrder, answers={201: MadeToken})
+def create(body: TokenOrder) -> Any:
     """Make a token; its secret is shown this once. Nobody grants what they do not have."""
     caller = current_principal()
-    return once(db.session, caller.tenant, caller.subject, _create)
+    return once(db.session, caller.tenant, caller.subject, functools.partial(_create, body))
 
 
-def _create() -> tuple[dict[str, Any], int]:
-    body, caller = read_body(Order), current_principal()
+def _create(body: TokenOrder) -> tuple[dict[str, Any], int]:
+    caller = current_principal()
     try:
         wanted = check_scopes(body.scopes)
     except ValueError as error:
@@ -59,11 +107,12 @@ def _create() -> tuple[dict[str, Any], int]:
         by=caller.subject,
     )
     db.session.flush()
-    return {"token": shown(token), "secret": secret}, 201
+    return MadeToken(token=Token.of(token), secret=secret).model_dump(mode="json", by_alias=True), 201
 
 
 @bp.delete("/<token_id>")
 @requires("admin")
+@operation(tag=TAG, answers={204: Answer(description="It is revoked.")})
 def revoke(token_id: str) -> tuple[str, int]:
     """End a token: from now on every call with it is a 401."""
     caller = current_principal()
@@ -73,18 +122,3 @@ def revoke(token_id: str) -> tuple[str, int]:
     tokens.revoke(token, by=caller.subject)
     db.session.commit()
     return "", 204
-
-
-def shown(token: ApiToken) -> dict[str, Any]:
-    """Return a token as the API shows it."""
-    return {
-        "id": token.id,
-        "name": token.name,
-        "prefix": token.prefix,
-        "scopes": token.scopes,
-        "userId": token.user_id,
-        "createdAt": instant(token.created_at or utcnow()),
-        "expiresAt": instant(token.expires_at),
-        "revokedAt": instant(token.revoked_at),
-        "lastUsedAt": instant(token.last_used_at),
-    }

@@ -16,11 +16,10 @@ from ..broker import LedgerBroker
 from ..errors import BrokerUnavailable
 from ..ledger import TERMINAL
 from ..ledger.scope import EVERYTHING
-from ..policy import LIBRARY_PRIORITY, QueuePolicy, time_limit_ms
 from ..rest.document import document
 from ..rest.following import wait_for_end
+from ..rest.sending import described
 from ..signatures import check_payload
-from ..submission import max_attempts
 from .finding import When
 from .group import FAILURE, NOT_FOUND, Refused, audited, jobs, state
 from .printing import as_json_option, duration, emit, styled, table
@@ -153,41 +152,23 @@ def types(as_json: bool) -> None:
     Example:
       flask jobs types --json
     """
-    here = state()
-    found = [_described(actor) for _, actor in sorted(here.broker.actors.items())]
+    found = [described(actor) for _, actor in sorted(state().broker.actors.items())]
     if as_json:
         emit({"data": found})
         return
     rows = [
         (
-            entry["type"],
-            entry["queue"],
-            entry["priority"],
-            entry["attempts"],
-            "-" if entry["timeLimitMs"] is None else duration(entry["timeLimitMs"] / 1000),
-            "yes" if entry["api"] else "no",
-            entry["description"],
+            entry.name,
+            entry.queue,
+            entry.priority,
+            entry.max_attempts,
+            "-" if entry.timeout_ms is None else duration(entry.timeout_ms / 1000),
+            "yes" if entry.can_be_sent else "no",
+            entry.description,
         )
         for entry in found
     ]
     table(("type", "queue", "priority", "attempts", "limit", "api", "description"), rows, "No actor is declared.")
-
-
-def _described(actor: dramatiq.Actor[Any, Any]) -> dict[str, Any]:
-    config = state().config
-    policy = config.queues.get(actor.queue_name, QueuePolicy())
-    own = getattr(actor, "own_priority", actor.priority or None)
-    priorities = (own, policy.priority, LIBRARY_PRIORITY)
-    limit = time_limit_ms({}, actor.options, policy)
-    return {
-        "type": actor.actor_name,
-        "queue": actor.queue_name,
-        "priority": next(priority for priority in priorities if priority is not None),
-        "attempts": max_attempts({}, actor, policy, config),
-        "timeLimitMs": None if limit == float("inf") else limit,
-        "api": bool(actor.options.get("api")),
-        "description": actor.options.get("description") or "",
-    }
 
 
 @jobs.command("openapi")

@@ -15,7 +15,7 @@ from pydantic import Field, StringConstraints
 from ..contrib.api import Answer, Body, Instant, instant, invalid, not_found
 from ..operations import jobs as operations
 from ..operations import queues
-from ..policy import QueuePolicy, time_limit_ms
+from ..policy import LIBRARY_PRIORITY, QueuePolicy, time_limit_ms
 from ..signatures import check_payload, schema_of
 from ..submission import PAST_ALLOWANCE, max_attempts
 from . import following
@@ -76,7 +76,7 @@ class TypeShape(Shape):
     name: str
     description: str
     queue: str
-    priority: int | None
+    priority: int = Field(description="Lower runs first.")
     max_attempts: int | None = Field(description="null = no limit.")
     timeout_ms: int | None = Field(description="null = no limit.")
     can_be_sent: bool = Field(description="Whether the API may send it.")
@@ -162,7 +162,7 @@ def message_of(body: SendOrder, supplied: Mapping[str, Any] = MappingProxyType({
 @door("/types", scope="read", tag=TAG, answers={200: Types})
 def list_types() -> Types:
     """List the actors there are."""
-    return Types(data=[TypeShape(**_described(actor)) for _, actor in sorted(state().broker.actors.items())])
+    return Types(data=[described(actor) for _, actor in sorted(state().broker.actors.items())])
 
 
 @door(
@@ -177,7 +177,7 @@ def show_type_schema(type_name: str) -> Any:
 def show_type(type_name: str) -> TypeDetail:
     """Describe an actor."""
     actor = _actor(type_name)
-    return TypeDetail(**_described(actor), payload_schema=schema_of(actor))
+    return TypeDetail(**_facts(actor), payload_schema=schema_of(actor))
 
 
 def _check_terms(body: SendOrder) -> None:
@@ -213,16 +213,21 @@ def sendable(name: str) -> dramatiq.Actor[Any, Any]:
     return actor
 
 
-def _described(actor: dramatiq.Actor[Any, Any]) -> dict[str, Any]:
+def described(actor: dramatiq.Actor[Any, Any]) -> TypeShape:
+    """Return an actor as the API shows it."""
+    return TypeShape(**_facts(actor))
+
+
+def _facts(actor: dramatiq.Actor[Any, Any]) -> dict[str, Any]:
     config = state().config
     policy = config.queues.get(actor.queue_name, QueuePolicy())
     limit = time_limit_ms({}, actor.options, policy)
-    priority = getattr(actor, "own_priority", None)
+    priorities = (getattr(actor, "own_priority", None), policy.priority, LIBRARY_PRIORITY)
     return {
         "name": actor.actor_name,
         "description": actor.options.get("description") or "",
         "queue": actor.queue_name,
-        "priority": priority if priority is not None else policy.priority,
+        "priority": next(priority for priority in priorities if priority is not None),
         "max_attempts": max_attempts({}, actor, policy, config),
         "timeout_ms": None if limit == float("inf") else int(limit),
         "can_be_sent": bool(actor.options.get("api")),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import sqlite3
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -72,7 +73,22 @@ def test_only_refusals_say_when_to_come_back(port: int) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     connection.request("GET", "/")
 
-    assert connection.getresponse().headers["Retry-After"] is None
+    headers = connection.getresponse().headers
+    assert [name for name in headers if "retry" in name.lower()] == []
+    assert headers["X-RateLimit-Limit"]
+
+
+def test_refusal_keeps_its_own_time_to_come_back(environ: dict[str, str], port: int) -> None:
+    flask(environ, "db", "upgrade")
+    with sqlite3.connect(Path(environ["INSTANCE_PATH"]) / "app.db") as database:
+        database.execute("DROP TABLE users")
+
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    person = json.dumps({"email": "ada@example.com", "password": "x" * 12})
+    connection.request("POST", "/api/auth/login", person, {"Content-Type": "application/json"})
+    answer = connection.getresponse()
+
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
 
 
 @pytest.mark.requirement("C12")

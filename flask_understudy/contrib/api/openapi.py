@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from flask import Flask, Response, request
+from flask import Flask, Response, has_request_context, request
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
 from werkzeug.routing import Rule
@@ -156,6 +156,7 @@ def document(app: Flask, *, title: str, version: str, description: str = "") -> 
     return {
         "openapi": "3.1.0",
         "info": {"title": title, "version": version, "description": description},
+        "servers": [{"url": _root(app)}],
         "tags": [{"name": tag} for tag in sorted({operation.tag for _, _, operation in found})],
         "paths": dict(sorted(paths.items())),
         "components": {
@@ -163,6 +164,12 @@ def document(app: Flask, *, title: str, version: str, description: str = "") -> 
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
         },
     }
+
+
+def _root(app: Flask) -> str:
+    """Return where the application is, as whoever asks for the document has reached it."""
+    root = request.root_url if has_request_context() else str(app.config["APPLICATION_ROOT"])
+    return root.rstrip("/") or "/"
 
 
 def _operations(app: Flask) -> Iterator[tuple[Rule, str, Operation]]:

@@ -9,8 +9,10 @@ from flask.testing import FlaskClient
 from app.actors.cleanup import delete_old_sessions
 from app.extensions import db, jobs
 from app.models.user import User
+from app.services import asking
 from tests.app.conftest import AppFactory
 from tools.servers.process import free_port
+from tools.waiting import wait_for
 
 Headers = Callable[..., dict[str, str]]
 
@@ -108,3 +110,28 @@ def test_not_ready_while_the_database_cannot_be_reached(make_app: AppFactory, ca
     assert (answer.status_code, answer.json) == (503, {"status": "unavailable"})
     assert "the database cannot be reached" in caplog.text
     assert client.get("/api/health/live").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "table"),
+    [
+        ("/api/health/ready", "alembic_version"),
+        ("/api/health", "understudy_jobs"),
+        ("/api/health", "api_tokens"),
+    ],
+)
+def test_database_that_hangs_does_not_hang_the_probes(
+    make_app: AppFactory, postgres_url: str, monkeypatch: pytest.MonkeyPatch, path: str, table: str
+) -> None:
+    monkeypatch.setattr(asking, "SECONDS", 0.2)
+    app = make_app(postgres_url)
+    client = app.test_client()
+    headers = {"Authorization": "Bearer us_x"} if table == "api_tokens" else {}
+
+    with app.app_context(), db.engine.connect() as holder:
+        holder.execute(sa.text(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"))
+        answers = [client.get(path, headers=headers) for _ in range(6)]  # more than may hang at a time
+        holder.rollback()
+
+    assert [answer.status_code for answer in answers] == [503] * 6
+    wait_for(lambda: client.get(path).status_code == 200, "the probe to be answered again")

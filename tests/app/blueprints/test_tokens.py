@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -56,3 +57,19 @@ def test_nobody_grants_more_than_they_have_or_touches_another_organisation_s(
 )
 def test_a_wrong_token_is_refused(client: FlaskClient, auth_header: Headers, body: dict[str, object]) -> None:
     assert client.post(URL, json=body, headers=auth_header(*ADMIN)).status_code == 422
+
+
+def test_the_description_of_the_api_has_the_tokens_and_says_where_it_is(client: FlaskClient) -> None:
+    described = client.get("/api/jobs/openapi.json").json
+
+    assert set(described["paths"][URL]) == {"get", "post"}
+    assert set(described["paths"][f"{URL}/{{token_id}}"]) == {"delete"}
+    assert described["servers"] == [{"url": "http://localhost"}]
+
+
+def test_types_are_described_in_plain_words(client: FlaskClient, auth_header: Headers) -> None:
+    types = client.get("/api/jobs/types", headers=auth_header("read")).json["data"]
+
+    texts = [each["description"] for each in types]
+    assert all(texts)
+    assert [text for text in texts if "`" in text or re.search(r"\([A-Z]\d\d", text)] == []

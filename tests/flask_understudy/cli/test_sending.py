@@ -68,18 +68,20 @@ def test_wait_that_is_over_says_how_the_job_is(sqlite_cli: Typist) -> None:
 
 @pytest.mark.requirement("S03", "S04")
 def test_types_tell_what_holds_for_their_jobs(sqlite_cli: Typist) -> None:
-    types = {entry["type"]: entry for entry in sqlite_cli("types", "--json").json["data"]}
+    types = {entry["name"]: entry for entry in sqlite_cli("types", "--json").json["data"]}
 
     assert types["mail:send"] == {
-        "type": "mail:send",
+        "name": "mail:send",
         "queue": "email",
         "priority": 3,
-        "attempts": 3,
-        "timeLimitMs": 5000.0,
-        "api": True,
+        "maxAttempts": 3,
+        "timeoutMs": 5000,
+        "canBeSent": True,
+        "fallback": "hold",
         "description": "Send a mail.",
     }
-    assert types["report:make"]["attempts"] == 1
+    assert types["report:make"]["maxAttempts"] == 1
+    assert [line.split()[0] for line in sqlite_cli("types").out.splitlines()[1:]] == sorted(types)
 
 
 def test_waiting_does_not_keep_others_from_writing(sqlite_cli: Typist) -> None:
