@@ -59,7 +59,7 @@ def test_a_timestamp_that_is_none_is_refused(timestamp: str) -> None:
 
 
 @pytest.mark.requirement("P06", "C25")
-@pytest.mark.parametrize("secret", ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", new_secret()])
+@pytest.mark.parametrize("secret", ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", new_secret()], ids=["given", "made"])
 def test_the_standard_signature_is_that_of_the_standard(secret: str) -> None:
     moment = datetime.now(UTC).replace(microsecond=0)
     expected = standardwebhooks.Webhook(secret).sign("msg_1", moment, BODY.decode())
