@@ -21,6 +21,7 @@ from sqlalchemy import Connection
 
 from . import transitions
 from .locking import locked
+from .moves import FRESH
 from .statements import run
 from .transitions import Claimed
 from .turns import TURN
@@ -38,17 +39,15 @@ _CANDIDATE = f"""id, queue, tenant, priority, <ms:{TURN}>, parked, <sequence>,
     queue IN (SELECT name FROM understudy_queues WHERE concurrency IS NOT NULL)
 FROM understudy_jobs WHERE"""  # noqa: S608 - constants of this module
 
-_FRESH = "gate IS NULL AND (expires_at IS NULL OR expires_at > <now>) AND (crashes = 0 OR :suspects)"
-
 FIRST = f"""
-SELECT {_CANDIDATE} queue = :queue AND state = 'waiting' AND NOT parked AND {_FRESH}
+SELECT {_CANDIDATE} queue = :queue AND state = 'waiting' AND NOT parked AND {FRESH}
     AND queue NOT IN (SELECT name FROM understudy_queues WHERE paused_at IS NOT NULL)
 ORDER BY <in order> LIMIT :n"""  # noqa: S608
 
-NAMED = f"SELECT {_CANDIDATE} id <any:ids> AND <apart:state> = 'waiting' AND {_FRESH}"
+NAMED = f"SELECT {_CANDIDATE} id <any:ids> AND <apart:state> = 'waiting' AND {FRESH}"
 
 FIRST_PARKED = f"""
-SELECT {_CANDIDATE} queue = :queue AND tenant = :tenant AND state = 'waiting' AND parked AND {_FRESH}
+SELECT {_CANDIDATE} queue = :queue AND tenant = :tenant AND state = 'waiting' AND parked AND {FRESH}
     AND queue NOT IN (SELECT name FROM understudy_queues WHERE paused_at IS NOT NULL)
 ORDER BY <in order> LIMIT :n"""  # noqa: S608
 

@@ -63,10 +63,11 @@ RETURNING id, queue, actor, <text:args>, <text:kwargs>, <text:options>, <ms:crea
     correlation_id, attempt, max_attempts, fence, crashes, hand_backs, sensitive, <ms:run_at>, <ms:{TURN}>,
     <sequence>, limit_key, batch_id"""
 
-_FRESH = "gate IS NULL AND (expires_at IS NULL OR expires_at > <now>) AND (crashes = 0 OR :suspects)"
+#: May run as far as the job itself goes: let through its gate, not expired, and no suspect where none is wanted.
+FRESH = "gate IS NULL AND (expires_at IS NULL OR expires_at > <now>) AND (crashes = 0 OR :suspects)"
 
 #: What nobody paused or limited; the rest is claimed by `CLAIM_WITHIN`, which `limits` counts for.
-_CLAIMABLE = f"""{_FRESH}
+_CLAIMABLE = f"""{FRESH}
     AND queue NOT IN (SELECT name FROM understudy_queues WHERE paused_at IS NOT NULL OR concurrency IS NOT NULL)
     AND tenant NOT IN (SELECT name FROM understudy_tenants WHERE paused_at IS NOT NULL OR concurrency IS NOT NULL)"""  # noqa: S608
 
@@ -84,7 +85,7 @@ UPDATE understudy_jobs SET {_CLAIMED}"""  # noqa: S608
 #: Claims jobs for which room was found under the lock of `limits`, in these queues and of these tenants.
 CLAIM_WITHIN = f"""
 WITH due AS (SELECT id AS due_id FROM understudy_jobs
-    WHERE id <any:ids> AND <apart:state> = 'waiting' AND {_FRESH}
+    WHERE id <any:ids> AND <apart:state> = 'waiting' AND {FRESH}
     AND queue NOT IN (SELECT name FROM understudy_queues
         WHERE paused_at IS NOT NULL OR (concurrency IS NOT NULL AND (name <any:queues>) <> true))
     AND tenant NOT IN (SELECT name FROM understudy_tenants
