@@ -96,16 +96,19 @@ class Clock:
         self._healthy_since = healthy_since
         for turn, _ in self.turns():
             self._turn(turn)
-        self.stop()
+        self._leave(self.lease.release)
         return self._healthy_since
 
     def stop(self) -> None:
         """Take no more turns and let somebody else lead."""
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
+        self._leave(self.lease.close)
+
+    def _leave(self, release: Callable[[], None]) -> None:
         self.alerts.stop()
         try:
-            self.lease.release()
+            release()
         except SQLAlchemyError as problem:
             logger.debug("The clock's lease runs out by itself: %s", problem)
 

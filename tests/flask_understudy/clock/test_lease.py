@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -76,3 +77,33 @@ def test_of_many_who_ask_at_once_one_leads(site: Site) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         assert sorted(pool.map(ask, range(8))) == [False] * 7 + [True]
+
+
+def test_a_closed_lease_is_not_taken_again_by_a_turn_that_still_runs(site: Site) -> None:
+    """A process that leaves does not wait for its turns; one of them asking later would lead beyond its end."""
+    first = lease(site, "a", seconds=0.3)
+    first.hold()
+    first.close()
+
+    assert not first.hold()
+    assert lease(site, "b").hold()
+
+
+def test_a_lease_asked_for_while_it_is_closed_is_not_left_behind(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = lease(site, "a")
+    statement, asking, closing = site.state.database.statement, threading.Event(), threading.Event()
+
+    def slow() -> Any:
+        asking.set()
+        closing.wait(0.2)  # the close comes while the statement is under way
+        return statement()
+
+    monkeypatch.setattr(site.state.database, "statement", slow)
+    with ThreadPoolExecutor(1) as pool:
+        held = pool.submit(first.hold)
+        assert asking.wait(5)
+        first.close()
+        assert held.result()
+
+    monkeypatch.undo()
+    assert lease(site, "b").hold()
