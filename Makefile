@@ -10,7 +10,7 @@ BIN := .venv/bin
 SUM := $(shell cksum < setup.cfg | cut -d ' ' -f 1)
 
 .DEFAULT_GOAL := help
-.PHONY: setup run test test-pythons check coverage coverage-of-requirements bench torture docs lock help
+.PHONY: setup run test test-pythons check coverage coverage-of-requirements requirements bench torture docs lock help
 
 setup: .venv/installed-dev-$(SUM) ## make .venv and install everything for work on the project
 
@@ -36,11 +36,12 @@ test: setup ## run all tests against real servers, started from wheels (ARGS='-k
 test-pythons: setup ## run the engine's tests on other Pythons (PYTHONS='python3.12 /opt/bin/python3')
 	$(BIN)/python -m tools.pythons $(PYTHONS)
 
-check: setup ## check style, types and import rules; count the requirements with a test
+check: setup ## check style, types, import rules and the list of requirements; count those with a test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	@$(BIN)/python -m tools.requirements_table --check
 	@$(BIN)/python -m tools.coverage_of_requirements --quiet
 
 coverage: setup ## run all tests and show the lines that none of them ran
@@ -51,6 +52,9 @@ coverage: setup ## run all tests and show the lines that none of them ran
 
 coverage-of-requirements: setup ## list the requirements and promises that no test names
 	@$(BIN)/python -m tools.coverage_of_requirements
+
+requirements: setup ## write docs/requirements.md: each requirement with the tests that show it
+	@$(BIN)/python -m tools.requirements_table
 
 bench: setup .venv/installed-bench-$(SUM) ## measure us beside raw dramatiq and other job queues
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -21,10 +21,10 @@ def name_of(page: Path) -> str:
 
 
 def names_of_tests(path: Path) -> set[str]:
-    """Return the names of the test functions and methods of a file."""
+    """Return the names of the test functions, methods and classes of a file."""
     nodes = ast.walk(ast.parse(path.read_text()))
-    functions = (node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
-    return {node.name for node in functions if node.name.startswith("test_")}
+    tests = (node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef))
+    return {node.name for node in tests if node.name.startswith(("test_", "Test"))}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
