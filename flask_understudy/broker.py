@@ -207,6 +207,8 @@ class LedgerBroker(HookingBroker):
         return whose(self.principal(), running_job())
 
     def _actor_of(self, message: dramatiq.Message[Any]) -> dramatiq.Actor[Any, Any]:
+        if not isinstance(message, dramatiq.Message):
+            raise InvalidJob(f"Messages are sent, such as send_email.message(...), and {message!r:.80} was given.")
         try:
             return self.get_actor(message.actor_name)
         except ActorNotFound:

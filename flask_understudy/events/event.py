@@ -122,6 +122,8 @@ def read(event: type[E], payload: Mapping[str, Any], version: int | None = None,
     Raises:
         InvalidEvent: They do not fit, or are of a version that cannot be read.
     """
+    if not isinstance(payload, Mapping):
+        raise InvalidEvent(f"The fields of {event.event_name!r} are a mapping of names, and {payload!r:.80} was given.")
     given = dict(payload)
     if version is not None and version > event.event_version:
         raise InvalidEvent(
@@ -186,6 +188,8 @@ def named(name: str) -> type[Event]:
     Raises:
         InvalidEvent: This process knows none by that name; names the nearest.
     """
+    if not isinstance(name, str):
+        raise InvalidEvent(f"An event's name is a text, and {name!r:.80} was given.")
     newest = {event.event_name: event for event in declared()}
     if name in newest:
         return newest[name]

@@ -99,6 +99,7 @@ def subscribe(
     def declare(fn: Callable[..., Any]) -> Any:
         if isinstance(fn, dramatiq.Actor):
             raise ConfigError(f"{fn.actor_name} is an actor already; a function hears one event: write one for each.")
+        _check_function(fn, event)
         decorator = dramatiq.actor(
             queue_name=queue_name,
             actor_name=actor_name or f"on:{event.event_name}:{fn.__name__}",
@@ -116,6 +117,14 @@ def subscribers_of(broker: LedgerBroker, name: str) -> list[Subscriber[Any, Any]
     return [
         actor for actor in broker.actors.values() if isinstance(actor, Subscriber) and actor.event.event_name == name
     ]
+
+
+def _check_function(fn: Callable[..., Any], event: type[Event]) -> None:
+    try:
+        inspect.signature(fn, follow_wrapped=False).bind(None)
+    except TypeError:
+        name = getattr(fn, "__name__", repr(fn))
+        raise ConfigError(f"{name} cannot hear {event.event_name!r}: it takes a function of one event.") from None
 
 
 def _hearing(fn: Callable[..., Any], event: type[Event], where: Callable[[Any], bool] | None) -> Any:

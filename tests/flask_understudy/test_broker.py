@@ -100,6 +100,14 @@ def test_many_jobs_are_one_statement_and_all_or_none(site: Site, work: Any) -> N
     assert site.jobs.send_many([]) == []
 
 
+def test_what_is_no_message_is_refused(site: Site, work: Any) -> None:
+    with pytest.raises(InvalidJob, match=r"such as send_email\.message\(\.\.\.\), and 5 was given"):
+        site.jobs.send_many([work.message(1), 5])
+    with pytest.raises(InvalidJob, match="and 5 was given"):
+        site.jobs.batch([5])
+    assert not site.all_jobs()
+
+
 def test_many_jobs_may_be_delayed_together(site: Site, work: Any) -> None:
     site.jobs.send_many([work.message(n) for n in range(3)], delay=60_000)
     assert site.jobs.stats()["default"]["delayed"] == 3

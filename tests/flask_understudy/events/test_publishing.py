@@ -284,6 +284,8 @@ def test_an_event_is_sent_by_its_name(site: Site, listeners: Listeners) -> None:
         ("order.placed", {"order_id": "x"}, "order_id"),
         ("order.placed", {"order_id": 1, "colour": 1}, "colour"),
         ("order.placed", None, "order_id"),
+        ("order.placed", 7, "a mapping of names, and 7 was given"),
+        (7, {}, "a text, and 7 was given"),
     ):
         with pytest.raises(InvalidEvent, match=what):
             site.jobs.send_event(name, data)

@@ -126,6 +126,14 @@ def test_what_is_no_event_cannot_be_heard(sqlite_site: Site, event: Any) -> None
         sqlite_site.jobs.on(event)
 
 
+@pytest.mark.parametrize("fn", [lambda: None, lambda one, two: None, lambda *, event: None, 7])
+def test_what_does_not_take_one_event_cannot_hear_it(sqlite_site: Site, fn: Any) -> None:
+    class Rung(Event): ...
+
+    with pytest.raises(ConfigError, match="it takes a function of one event"):
+        sqlite_site.jobs.on(Rung)(fn)
+
+
 def test_a_declaration_that_cannot_be_is_refused(sqlite_site: Site) -> None:
     on: Any = sqlite_site.jobs.on
     with pytest.raises(ConfigError, match="'colour' is no option"):
