@@ -8,8 +8,8 @@ from ..contrib.api import Body, Problem, not_found
 from ..ledger import AlertEpisode
 from ..operations import alerts as operations
 from .doors import caller, door, note, state
-from .finding import PageOf, cursor_of, place_of
 from .metrics import sees_everything
+from .paging import PageOf, cursor_of, place_of
 from .shapes import Instant, Shape
 
 TAG = "Alerts"

@@ -14,7 +14,7 @@ from ..ledger import Approval
 from ..operations import approvals as operations
 from ..steps.approving import signer
 from .doors import bp, caller, door, note, state
-from .finding import PageOf, cursor_of, place_of
+from .paging import PageOf, cursor_of, place_of
 from .shapes import Instant, Shape
 
 TAG = "Approvals"

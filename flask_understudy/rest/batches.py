@@ -10,7 +10,7 @@ from ..contrib.api import Body, invalid
 from ..operations import batches as operations
 from ..operations.batches import Progress
 from .doors import caller, door, note, state
-from .finding import PageOf, cursor_of, place_of
+from .paging import PageOf, cursor_of, place_of
 from .sending import SendOrder, message_of
 from .shapes import Instant, Shape
 

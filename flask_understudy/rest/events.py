@@ -13,10 +13,10 @@ from ..contrib.api.bodies import pointer
 from ..errors import InvalidEvent
 from ..events import Event, schema_of
 from ..ledger import PublishedEvent, events
-from ..ledger.scope import Scope
 from ..operations import events as operations
-from .doors import Caller, caller, door, note, state
-from .finding import PageOf, Several, Word, cursor_of, place_of
+from .doors import caller, door, note, state
+from .finding import Several, Word, within
+from .paging import PageOf, cursor_of, place_of
 from .shapes import Instant, JobSummary, Shape
 
 TAG = "Events"
@@ -158,7 +158,7 @@ def send_event(body: Post) -> tuple[SentEvent, int, dict[str, str]]:
 def list_events(query: EventsQuery) -> EventPage:
     """List what was published, the latest first."""
     wanted = events.Wanted(tuple(query.name), query.correlation_id, query.after, query.before)
-    scope = _scope(caller(), query.tenant)
+    scope = within(caller(), query.tenant)
     found, after = events.page(state().database, scope, wanted, query.limit, place_of(query))
     return EventPage(data=[EventSummary.of(event) for event in found], next_cursor=cursor_of(after, query))
 
@@ -236,11 +236,3 @@ def _pointing() -> Iterator[None]:
         raise Problem(
             422, detail=str(problem), errors=wrong or [{"pointer": "/payload", "detail": str(problem)}]
         ) from None
-
-
-def _scope(who: Caller, tenant: str | None) -> Scope:
-    if tenant is None:
-        return who.scope
-    if not who.may("tenants") and tenant != who.principal.tenant:
-        raise Problem(403, detail="Seeing other tenants' events needs the scope 'tenants'.")
-    return Scope(tenant)

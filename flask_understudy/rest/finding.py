@@ -1,24 +1,21 @@
-"""Reading the query of a search, and writing its cursors."""
+"""Reading the query of a search."""
 
 from __future__ import annotations
 
-import hashlib
-from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from flask import current_app, request
-from itsdangerous import BadSignature, URLSafeSerializer
 from pydantic import AfterValidator, Field, StringConstraints
 
 from ..contrib.api import Body, Instant, Many, Problem, invalid
 from ..ledger import STATES
 from ..ledger.filter import Filter
 from ..ledger.scope import Scope
-from ..ledger.search import Place, Search
+from ..ledger.search import Search
 from ..operations.bulk import known
 from ..redaction import SECRET
 from ..state import State
 from .doors import Caller
+from .paging import PageOf
 
 MOST_ALTERNATIVES = 100
 PAYLOAD_DEPTH = 8
@@ -66,13 +63,10 @@ class Wanted(Body):
     )
 
 
-class PageOf(Body):
-    """Which part of a list."""
+class PageOfTenant(PageOf):
+    """Which part of a list of what tenants have."""
 
-    limit: int = Field(50, ge=1, le=1000)
-    cursor: Annotated[str, StringConstraints(max_length=500)] | None = Field(
-        default=None, description="`nextCursor` of the page before."
-    )
+    tenant: Word | None = Field(default=None, description="For callers who may see every tenant.")
 
 
 class JobsQuery(Wanted, PageOf):
@@ -97,13 +91,22 @@ def search_of(state: State, who: Caller, wanted: Wanted, *, newest_first: bool =
 
 def scope_of(who: Caller, wanted: Wanted) -> Scope:
     """Return the part of the ledger that is searched."""
-    if not wanted.tenant:
-        return who.scope
-    if not who.may("tenants") and set(wanted.tenant) != {who.principal.tenant}:
-        raise Problem(403, detail="Seeing other tenants' jobs needs the scope 'tenants'.")
-    if len(wanted.tenant) > 1:
+    if len(set(wanted.tenant)) > 1:
         raise invalid("tenant", "One tenant at a time can be searched.")
-    return Scope(wanted.tenant[0])
+    return within(who, wanted.tenant[0] if wanted.tenant else None)
+
+
+def within(who: Caller, tenant: str | None) -> Scope:
+    """Return what a caller sees of one tenant, or of all that it may see.
+
+    Raises:
+        Problem: 403, the tenant is another one and the caller may not see it.
+    """
+    if tenant is None:
+        return who.scope
+    if tenant != who.principal.tenant and not who.may("tenants"):
+        raise Problem(403, detail="Seeing other tenants needs the scope 'tenants'.")
+    return Scope(tenant)
 
 
 def filter_of(state: State, who: Caller, wanted: Wanted) -> Filter:
@@ -152,38 +155,3 @@ def _payload(text: str) -> tuple[tuple[str, ...], str]:
     if any(SECRET.search(key) for key in keys):
         raise Problem(403, detail="Values that are withheld cannot be searched either.")
     return keys, value
-
-
-def cursor_of(place: Place | None, query: PageOf) -> str | None:
-    """Return a place in the answers to a query as text for the caller to hand back."""
-    return None if place is None else str(_cursors().dumps([place[0].isoformat(), place[1], _question(query)]))
-
-
-def place_of(query: PageOf) -> Place | None:
-    """Return the place that a query goes on from.
-
-    Raises:
-        Problem: 422, its cursor is none of ours, or of another query.
-    """
-    if query.cursor is None:
-        return None
-    try:
-        moment, id, question = _cursors().loads(query.cursor)
-        place = datetime.fromisoformat(moment).astimezone(UTC), str(id)
-    except (BadSignature, ValueError, TypeError):
-        raise invalid("cursor", "The cursor is none of ours; take 'nextCursor' of the page before.") from None
-    if question != _question(query):
-        raise invalid("cursor", "The cursor belongs to another query; only 'limit' may differ from page to page.")
-    return place
-
-
-def _question(query: PageOf) -> str:
-    """Return what tells one query from another, whatever part of its answer is wanted."""
-    wanted = query.model_dump_json(exclude={"cursor", "limit", "count"})
-    path = request.path if request.url_rule is None else request.url_rule.rule
-    arguments = sorted((request.view_args or {}).items())
-    return hashlib.sha256(f"{path} {arguments} {wanted}".encode()).hexdigest()[:12]
-
-
-def _cursors() -> URLSafeSerializer:
-    return URLSafeSerializer(current_app.secret_key or "", salt="understudy-cursor")

@@ -13,7 +13,8 @@ from ..ledger import Job, queries
 from ..operations import jobs as operations
 from . import following
 from .doors import TokenQuery, caller, door, note, state
-from .finding import JobsQuery, Word, cursor_of, place_of, search_of
+from .finding import JobsQuery, Word, search_of
+from .paging import cursor_of, place_of
 from .presenting import detail_of
 from .shapes import JobDetail, JobSummary, Shape
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from flask import current_app
-from itsdangerous import BadSignature, URLSafeSerializer
 from pydantic import Field, StringConstraints
 
-from ..contrib.api import Answer, Body, Problem, invalid
+from ..contrib.api import Answer, Body, Problem
 from ..operations import limits as operations
 from ..operations.limits import Standing
 from .doors import caller, door, note, state
-from .finding import PageOf
+from .finding import PageOfTenant, within
+from .paging import cursor_of, pair_of
 from .shapes import Shape
 
 TAG = "Limits"
@@ -59,13 +58,14 @@ class Limits(Shape):
     next_cursor: str | None
 
 
-@door("/limits", scope="read", tag=TAG, query=PageOf, answers={200: Limits})
-def list_limits(query: PageOf) -> Limits:
+@door("/limits", scope="read", tag=TAG, query=PageOfTenant, answers={200: Limits})
+def list_limits(query: PageOfTenant) -> Limits:
     """List the keys that jobs are limited by."""
-    found = operations.listing(state(), caller().scope, after=_after(query.cursor), n=query.limit + 1)
+    scope = within(caller(), query.tenant)
+    found = operations.listing(state(), scope, after=pair_of(query), n=query.limit + 1)
     shown = found[: query.limit]
-    cursor = str(_cursors().dumps([shown[-1].tenant, shown[-1].key])) if len(found) > query.limit else None
-    return Limits(data=[LimitShape.of(key) for key in shown], next_cursor=cursor)
+    last = (shown[-1].tenant, shown[-1].key) if len(found) > query.limit else None
+    return Limits(data=[LimitShape.of(key) for key in shown], next_cursor=cursor_of(last, query))
 
 
 @door("/limits/<path:key>", scope="read", tag=TAG, query=OfTenant, answers={200: LimitShape})
@@ -115,17 +115,3 @@ def _tenant(query: OfTenant) -> str:
     if not who.may("tenants"):
         raise Problem(403, detail="Other tenants' limits need the scope 'tenants'.")
     return query.tenant
-
-
-def _after(cursor: str | None) -> tuple[str, str] | None:
-    if cursor is None:
-        return None
-    try:
-        tenant, key = _cursors().loads(cursor)
-    except (BadSignature, ValueError, TypeError):
-        raise invalid("cursor", "The cursor is none of ours; take 'nextCursor' of the page before.") from None
-    return str(tenant), str(key)
-
-
-def _cursors() -> URLSafeSerializer:
-    return URLSafeSerializer(current_app.secret_key or "", salt="understudy-limits-cursor")

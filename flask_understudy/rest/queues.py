@@ -10,7 +10,8 @@ from ..contrib.api import Body, not_found
 from ..operations import queues as operations
 from ..operations.reopening import retry_failed
 from .doors import caller, door, note, settle, state
-from .finding import PageOf, States, Wanted, cursor_of, place_of, search_of
+from .finding import States, Wanted, search_of
+from .paging import PageOf, cursor_of, place_of
 from .shapes import Instant, JobSummary, Shape
 
 TAG = "Queues"

@@ -11,7 +11,7 @@ from ..ledger import Job
 from ..operations import payloads
 from ..operations import scheduled as operations
 from .doors import Caller, caller, door, state
-from .finding import PageOf, cursor_of, place_of
+from .paging import PageOf, cursor_of, place_of
 from .shapes import Instant, Shape
 
 TAG = "Schedules"

@@ -2,154 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
-
-from flask import current_app
-from itsdangerous import BadSignature, URLSafeSerializer
-from pydantic import AwareDatetime, Field, StringConstraints
-
-from ..contrib.api import Answer, Body, Problem, invalid
+from ..contrib.api import Answer
 from ..ledger import Schedule, ScheduleFire
-from ..ledger.schedule import GRACE_SECONDS
-from ..operations import payloads
 from ..operations import schedules as operations
-from ..operations.drafts import LONGEST_NAME, MOST_GRACE_SECONDS, Draft
-from ..timing import describe
-from ..timing.expressions import LONGEST
+from ..operations.drafts import Draft
 from .doors import Caller, caller, door, note, state
-from .finding import PageOf
+from .finding import PageOfTenant, within
+from .paging import cursor_of, pair_of
+from .schedule_shapes import (
+    Changes,
+    Preview,
+    Previewed,
+    Registered,
+    Registration,
+    RunShape,
+    ScheduleDetail,
+    Schedules,
+    ScheduleShape,
+    SlotShape,
+    Whose,
+    fields_of,
+)
 from .sending import sendable
-from .shapes import Instant, Shape
 
 TAG = "Schedules"
 
-Word = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-Expression = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST)]
-Missed = Literal["latest", "skip", "all"]
-Overlap = Literal["allow", "skip", "queue"]
 
-
-class SlotShape(Shape):
-    """What became of one slot."""
-
-    slot: Instant
-    until: Instant | None = Field(description="The last of the slots that are meant, when they are many.")
-    outcome: str = Field(description="fired, skipped, queued or by_hand.")
-    reason: str | None = Field(description="Why it was skipped.")
-    job_id: str | None
-    at: Instant = Field(description="When that was decided.")
-
-
-class ScheduleShape(Shape):
-    """A schedule."""
-
-    id: str
-    name: str
-    type: str = Field(description="The actor's name.")
-    payload: dict[str, Any] | None = Field(description="Arguments by name, secrets withheld; null without permission.")
-    options: dict[str, Any]
-    schedule: str = Field(description="Cron, `every …` or a date.")
-    timezone: str
-    description: str = Field(description="In words when it fires.")
-    enabled: bool
-    missed: str
-    grace_ms: int
-    overlap: str
-    source: str = Field(description="code or runtime.")
-    tenant: str
-    owner: str
-    next_run_at: Instant | None
-    last_run_at: Instant | None
-    last_error: str | None
-    created_at: Instant
-    updated_at: Instant
-
-
-class ScheduleDetail(ScheduleShape):
-    """A schedule with its latest slots."""
-
-    slots: list[SlotShape]
-
-
-class Schedules(Shape):
-    """A page of schedules, by name."""
-
-    data: list[ScheduleShape]
-    next_cursor: str | None
-
-
-class Registered(ScheduleShape):
-    """A schedule that was registered."""
-
-
-class Registration(Body):
-    """A schedule to be."""
-
-    name: Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_NAME)]
-    type: Word = Field(description="The actor's name; see /types.")
-    payload: dict[str, Any] = Field(default={}, description="Arguments of each job, by name.")
-    schedule: Expression = Field(description="Five cron fields, `@daily`, `every 30 minutes` or a date.")
-    timezone: Word | None = Field(default=None, description="IANA name; default UNDERSTUDY_TIMEZONE.")
-    options: dict[str, Any] = Field(default={}, description="Options of each send: queue, priority, tags, attempts, …")
-    missed: Missed = Field(default="latest", description="What becomes of slots that passed while no clock ran.")
-    grace_ms: int = Field(default=GRACE_SECONDS * 1000, ge=0, le=MOST_GRACE_SECONDS * 1000)
-    overlap: Overlap = Field(default="allow", description="What becomes of a slot while an earlier job has not ended.")
-    enabled: bool | None = Field(default=None, description="null = as it was, and true for a new one.")
-
-
-class Changes(Body):
-    """What shall be otherwise."""
-
-    type: Word | None = None
-    payload: dict[str, Any] | None = None
-    schedule: Expression | None = None
-    timezone: Word | None = None
-    options: dict[str, Any] | None = None
-    missed: Missed | None = None
-    grace_ms: int | None = Field(default=None, ge=0, le=MOST_GRACE_SECONDS * 1000)
-    overlap: Overlap | None = None
-    enabled: bool | None = None
-
-
-class Whose(Body):
-    """Whose schedule is meant."""
-
-    tenant: Annotated[str, StringConstraints(max_length=200)] | None = Field(
-        default=None, description="For callers who may see every tenant; default their own, else the code's."
-    )
-
-
-class Previewed(Body):
-    """An expression to be tried."""
-
-    schedule: Expression
-    timezone: Word | None = None
-    n: int = Field(default=5, ge=1, le=100)
-    after: AwareDatetime | None = Field(default=None, description="Default: now.")
-
-
-class Preview(Shape):
-    """When an expression fires."""
-
-    description: str
-    timezone: str
-    next_runs: list[Instant]
-
-
-class RunShape(Shape):
-    """The job that was sent."""
-
-    job_id: str
-
-
-@door("/schedules", scope="read", tag=TAG, query=PageOf, answers={200: Schedules})
-def list_schedules(query: PageOf) -> Schedules:
+@door("/schedules", scope="read", tag=TAG, query=PageOfTenant, answers={200: Schedules})
+def list_schedules(query: PageOfTenant) -> Schedules:
     """List schedules by name."""
     who = caller()
-    found = operations.listing(state(), who.scope, after=_place(query.cursor), n=query.limit + 1)
+    found = operations.listing(state(), within(who, query.tenant), after=pair_of(query), n=query.limit + 1)
     page = found[: query.limit]
-    cursor = str(_cursors().dumps([page[-1].name, page[-1].tenant])) if len(found) > query.limit else None
-    return Schedules(data=[ScheduleShape(**_fields(who, row)) for row in page], next_cursor=cursor)
+    last = (page[-1].name, page[-1].tenant) if len(found) > query.limit else None
+    return Schedules(data=[ScheduleShape(**fields_of(who, row)) for row in page], next_cursor=cursor_of(last, query))
 
 
 @door(
@@ -181,7 +67,7 @@ def register_schedule(body: Registration) -> tuple[Registered, int]:
     row, is_new = operations.register(
         state(), draft, tenant=principal.tenant, owner=principal.subject, enabled=body.enabled
     )
-    return Registered(**_fields(who, row)), 201 if is_new else 200
+    return Registered(**fields_of(who, row)), 201 if is_new else 200
 
 
 @door(
@@ -206,7 +92,7 @@ def show_schedule(schedule_name: str, query: Whose) -> ScheduleDetail:
     """Show a schedule and what became of its latest slots."""
     who = caller()
     row = _found(who, schedule_name, query)
-    return ScheduleDetail(**_fields(who, row), slots=[_slot(fire) for fire in operations.slots(state(), row)])
+    return ScheduleDetail(**fields_of(who, row), slots=[_slot(fire) for fire in operations.slots(state(), row)])
 
 
 @door(
@@ -234,7 +120,9 @@ def amend_schedule(schedule_name: str, body: Changes, query: Whose) -> ScheduleS
     if body.payload is not None:
         changes["args"] = ()
     note(tenant=row.tenant, changed=sorted(body.model_dump(exclude_none=True, by_alias=True)))
-    return ScheduleShape(**_fields(who, operations.amend(state(), row.name, row.tenant, changes, enabled=body.enabled)))
+    return ScheduleShape(
+        **fields_of(who, operations.amend(state(), row.name, row.tenant, changes, enabled=body.enabled))
+    )
 
 
 @door(
@@ -269,7 +157,7 @@ def enable_schedule(schedule_name: str, query: Whose) -> ScheduleShape:
     who = caller()
     row = _found(who, schedule_name, query)
     note(tenant=row.tenant)
-    return ScheduleShape(**_fields(who, operations.enable(state(), row.name, row.tenant)))
+    return ScheduleShape(**fields_of(who, operations.enable(state(), row.name, row.tenant)))
 
 
 @door(
@@ -286,7 +174,7 @@ def disable_schedule(schedule_name: str, query: Whose) -> ScheduleShape:
     who = caller()
     row = _found(who, schedule_name, query)
     note(tenant=row.tenant)
-    return ScheduleShape(**_fields(who, operations.disable(state(), row.name, row.tenant)))
+    return ScheduleShape(**fields_of(who, operations.disable(state(), row.name, row.tenant)))
 
 
 @door(
@@ -308,56 +196,12 @@ def run_schedule(schedule_name: str, query: Whose) -> tuple[RunShape, int]:
 
 def _found(who: Caller, name: str, query: Whose) -> Schedule:
     """Return the schedule that a caller means: of the tenant that is named, else of its own, else of nobody."""
-    if query.tenant is not None and not who.may("tenants") and query.tenant != who.principal.tenant:
-        raise Problem(403, detail="Seeing other tenants' schedules needs the scope 'tenants'.")
+    scope = within(who, query.tenant)
     tenants = [who.principal.tenant, ""] if query.tenant is None else [query.tenant]
-    return operations.find_within(state(), name, tenants, who.scope)
-
-
-def _fields(who: Caller, row: Schedule) -> dict[str, Any]:
-    try:
-        words = describe(row.expression)
-    except ValueError:
-        words = ""  # by an older release, which accepted it
-    return {
-        "id": row.id,
-        "name": row.name,
-        "type": row.actor,
-        "payload": payloads.shown(state().broker.actors.get(row.actor), row) if who.may("payload") else None,
-        "options": dict(row.options),
-        "schedule": row.expression,
-        "timezone": row.timezone,
-        "description": words,
-        "enabled": row.enabled,
-        "missed": row.missed,
-        "grace_ms": row.grace_seconds * 1000,
-        "overlap": row.overlap,
-        "source": row.source,
-        "tenant": row.tenant,
-        "owner": row.owner,
-        "next_run_at": row.next_run_at,
-        "last_run_at": row.last_run_at,
-        "last_error": row.last_error,
-        "created_at": row.created_at,
-        "updated_at": row.updated_at,
-    }
+    return operations.find_within(state(), name, tenants, scope)
 
 
 def _slot(fire: ScheduleFire) -> SlotShape:
     return SlotShape(
         slot=fire.slot, until=fire.until, outcome=fire.outcome, reason=fire.reason, job_id=fire.job_id, at=fire.at
     )
-
-
-def _place(cursor: str | None) -> tuple[str, str] | None:
-    if cursor is None:
-        return None
-    try:
-        name, tenant = _cursors().loads(cursor)
-        return str(name), str(tenant)
-    except (BadSignature, ValueError, TypeError):
-        raise invalid("cursor", "The cursor is none of ours; take 'nextCursor' of the page before.") from None
-
-
-def _cursors() -> URLSafeSerializer:
-    return URLSafeSerializer(current_app.secret_key or "", salt="understudy-schedules-cursor")

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from flask import current_app
-from itsdangerous import BadSignature, URLSafeSerializer
 from pydantic import Field
 from werkzeug.routing import BaseConverter
 
-from ..contrib.api import Body, invalid, not_found
+from ..contrib.api import Body, not_found
 from ..operations import tenants as operations
 from ..operations.tenants import Standing
 from .doors import bp, door, note, state
-from .finding import PageOf
+from .paging import PageOf, cursor_of, keys_of
 from .shapes import Instant, Shape
 
 TAG = "Tenants"
@@ -73,11 +71,11 @@ class TenantLimits(Body):
 @door("/tenants", scope="tenants", tag=TAG, query=PageOf, answers={200: Tenants})
 def list_tenants(query: PageOf) -> Tenants:
     """List the tenants that have jobs or are paused or limited."""
-    found = operations.listing(state(), after=_after(query.cursor), n=query.limit + 1)
-    more = len(found) > query.limit
+    [after] = keys_of(query, 1) or [""]
+    found = operations.listing(state(), after=after, n=query.limit + 1)
     shown = found[: query.limit]
-    cursor = str(_cursors().dumps(shown[-1].name)) if more else None
-    return Tenants(data=[TenantShape.of(tenant) for tenant in shown], next_cursor=cursor)
+    last = [shown[-1].name] if len(found) > query.limit else None
+    return Tenants(data=[TenantShape.of(tenant) for tenant in shown], next_cursor=cursor_of(last, query))
 
 
 @door("/tenants/<tenant_name:tenant>", scope="tenants", tag=TAG, answers={200: TenantShape})
@@ -137,16 +135,3 @@ def _known(name: str) -> Standing:
     if found is None:
         raise not_found()
     return found
-
-
-def _after(cursor: str | None) -> str:
-    if cursor is None:
-        return ""
-    try:
-        return str(_cursors().loads(cursor))
-    except BadSignature:
-        raise invalid("cursor", "The cursor is none of ours; take 'nextCursor' of the page before.") from None
-
-
-def _cursors() -> URLSafeSerializer:
-    return URLSafeSerializer(current_app.secret_key or "", salt="understudy-tenants-cursor")

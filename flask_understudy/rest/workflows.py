@@ -20,8 +20,9 @@ from ..redaction import WITHHELD, redacted
 from ..signatures import check_payload
 from . import following
 from .doors import Caller, caller, door, note, state
-from .finding import PageOf, States, Word, cursor_of, place_of
+from .finding import States, Word
 from .jobs import Cancellation, Cancelled, JobPage
+from .paging import PageOf, cursor_of, place_of
 from .presenting import detail_of
 from .sending import Word as Name
 from .sending import sendable

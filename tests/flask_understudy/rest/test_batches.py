@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.flask_understudy.rest.conftest import Api
+from tests.flask_understudy.rest.conftest import EVERY_SCOPE, Api
 
 
 def order(n: int = 1, **more: Any) -> dict[str, Any]:
@@ -112,10 +112,25 @@ def test_a_key_of_another_tenant_is_not_there(api: Api) -> None:
 
     other.get("/limits/disk", 404)
     other.get("/limits/disk?tenant=acme", 403)
+    other.get("/limits?tenant=acme", 403)
     other.delete("/limits/disk", 404)
     assert other.get("/limits")["data"] == []
     operator = api.as_(tenant="ops", scopes="read operate tenants")
     assert operator.patch("/limits/disk?tenant=acme", json={"concurrency": 7})["tenant"] == "acme"
+
+
+def test_keys_come_in_pages_and_by_tenant(api: Api) -> None:
+    for key in ("disk", "printer", "tape"):
+        api.patch(f"/limits/{key}", json={"concurrency": 2})
+    first = api.get("/limits?limit=2")
+    second = api.get(f"/limits?limit=2&cursor={first['nextCursor']}")
+    assert [row["key"] for row in first["data"] + second["data"]] == ["disk", "printer", "tape"]
+    assert second["nextCursor"] is None
+
+    operator = api.as_("house", "oscar", f"{EVERY_SCOPE} tenants")
+    assert len(operator.get("/limits?tenant=acme")["data"]) == 3
+    assert not operator.get("/limits?tenant=house")["data"]
+    assert "another query" in operator.get(f"/limits?cursor={first['nextCursor']}&tenant=acme", 422)["detail"]
 
 
 @pytest.mark.parametrize("body", [{"concurrency": 0}, {"rate": "fast"}, {"rate": "0/minute"}, {"often": 2}])

@@ -176,6 +176,13 @@ class TestDeclaredByTheCode:
         assert operator.get("/schedules/nightly?tenant=acme")["tenant"] == "acme"
         assert operator.get("/schedules/nightly")["tenant"] == ""
 
+    def test_the_list_of_one_tenant_is_for_those_who_may_see_it(self, api: Api, operator: Api) -> None:
+        api.post("/schedules", 201, json={**DIGEST, "name": "nightly"})
+        assert [row["tenant"] for row in operator.get("/schedules?tenant=acme")["data"]] == ["acme"]
+        assert [row["tenant"] for row in operator.get("/schedules?tenant=")["data"]] == [""]
+        assert [row["tenant"] for row in api.get("/schedules?tenant=acme")["data"]] == ["acme"]
+        assert "the scope 'tenants'" in api.get("/schedules?tenant=other", 403)["detail"]
+
 
 def test_the_list_comes_in_pages(api: Api) -> None:
     for name in "edcba":
