@@ -110,7 +110,7 @@ def demo_command() -> None:
     click.echo(f"{added} demo organisation(s) added.", err=True)
     for role, secret in demo.renew_tokens().items():
         click.echo(f"{role:<9} {secret}")
-    click.echo("The tokens of an earlier `flask demo` have ended.", err=True)
+    click.echo("Tokens of an earlier `flask demo`, if there was one, have ended.", err=True)
     click.echo(f"The other organisation's: flask tokens create --tenant {demo.OTHER_TENANT} --scope read", err=True)
 
 

@@ -11,9 +11,10 @@ from datetime import timedelta
 from ipaddress import ip_network
 from typing import Any
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo
 
+from ..errors import InvalidSchedule
 from ..policy import QueuePolicy, policies_of
+from ..timing import zone_of
 
 SHORTEST_LEASE = 0.5
 
@@ -164,8 +165,8 @@ def webhook(value: Any) -> str:
 def zone(value: Any) -> str:
     """Read the name of a time zone."""
     try:
-        return ZoneInfo(text(value)).key
-    except (KeyError, ValueError, OSError):
+        return zone_of(value).key
+    except InvalidSchedule:
         raise ValueError("an IANA time zone such as Europe/Berlin") from None
 
 

@@ -1,7 +1,7 @@
 """When a schedule is due: what its expression says, and the slots that follow from it in a time zone."""
 
 from .expressions import CRON, EVERY, ONCE, Expression, parse
-from .triggers import Trigger, latest_slot, next_slot, trigger_of
+from .triggers import Trigger, latest_slot, next_slot, trigger_of, zone_of
 from .words import describe
 
 __all__ = [
@@ -15,4 +15,5 @@ __all__ = [
     "next_slot",
     "parse",
     "trigger_of",
+    "zone_of",
 ]

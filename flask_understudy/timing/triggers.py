@@ -199,14 +199,21 @@ def _trigger_of(expression: str, timezone: str) -> Trigger:
     return OnceTrigger(once._instants(minute)[0] + (found.at - minute), UTC)
 
 
+#: Files beside the zones that say how the machine is set up.
+LOCAL_ZONES = frozenset({"localtime", "posixrules", "Factory"})
+
+
 def zone_of(timezone: str) -> ZoneInfo:
-    """Return a time zone by its IANA name.
+    """Return a time zone by its IANA name; a name that means something else on each machine is none.
 
     Raises:
         InvalidSchedule: There is none of that name.
     """
     try:
-        return ZoneInfo(timezone if isinstance(timezone, str) else "")
+        zone = ZoneInfo(timezone if isinstance(timezone, str) else "")
+        if zone.key in LOCAL_ZONES or zone.key.startswith(("posix/", "right/")):
+            raise KeyError(zone.key)
+        return zone
     except (KeyError, ValueError, OSError):
         shown = repr(timezone)[:80]
         raise InvalidSchedule(f"{shown} is no time zone; it takes an IANA name such as Europe/Berlin.") from None

@@ -122,7 +122,9 @@ def test_what_is_no_text_is_refused(expression: object) -> None:
 
 
 @pytest.mark.requirement("F07")
-@pytest.mark.parametrize("zone", [None, 5, ["UTC"], "x" * 10_000])
+@pytest.mark.parametrize(
+    "zone", [None, 5, ["UTC"], "x" * 10_000, "localtime", "posixrules", "posix/Europe/Berlin", "../UTC"]
+)
 def test_what_is_no_zone_is_refused(zone: object) -> None:
     with pytest.raises(InvalidSchedule, match="is no time zone") as refused:
         trigger_of("@daily", zone)  # type: ignore[arg-type]
