@@ -5,8 +5,9 @@ from .errors import Snooze
 from .events import Event
 from .extension import Understudy
 from .limit import Limit
+from .operations.batches import Batch
 from .steps import step
 
 __version__ = "0.1.0"
 
-__all__ = ["Event", "Limit", "Principal", "Snooze", "Understudy", "acting_as", "current_job", "step"]
+__all__ = ["Batch", "Event", "Limit", "Principal", "Snooze", "Understudy", "acting_as", "current_job", "step"]

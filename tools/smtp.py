@@ -33,6 +33,7 @@ class SmtpCatcher:
         self.messages: list[EmailMessage] = []
         self.attempts = 0
         self._answer = ACCEPTED
+        self._refused: dict[str, str] = {}
         self._controller = Controller(self, hostname=self.host, port=self.port)
 
     def start(self) -> Self:
@@ -47,6 +48,10 @@ class SmtpCatcher:
     def answer(self, reply: str = ACCEPTED) -> None:
         """Answer the messages to come with `reply`: "550 no such user", "451 try again later"."""
         self._answer = reply
+
+    def refuse(self, address: str, reply: str) -> None:
+        """Answer messages to one address with `reply`, whatever the others are answered."""
+        self._refused[address] = reply
 
     def wait(self, count: int = 1, *, timeout_seconds: float = 10.0) -> list[EmailMessage]:
         """Wait until there are `count` messages and return all there are.
@@ -64,13 +69,14 @@ class SmtpCatcher:
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         """Take one message; called by aiosmtpd."""
         self.attempts += 1
-        if self._answer.startswith("2"):
+        answer = next((self._refused[to] for to in envelope.rcpt_tos if to in self._refused), self._answer)
+        if answer.startswith("2"):
             content: Any = envelope.content
             message = message_from_bytes(content, policy=policy.default)
             message["X-MailFrom"] = envelope.mail_from
             message["X-RcptTo"] = ", ".join(envelope.rcpt_tos)
             self.messages.append(message)
-        return self._answer
+        return answer
 
     def __enter__(self) -> Self:
         return self.start()

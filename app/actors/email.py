@@ -1,13 +1,13 @@
-"""Mail in the background: an actor for each mail, and the functions that queue one.
+"""Mail in the background: the actors that send it, and the functions that queue it.
 
-The functions have the names of the seed documents (A35 to A41) and return at once, with the message of
+The functions have the names of the seed documents (A07, A10, A35 to A41) and return at once, with the message of
 the job. They use the queue when there is one: with the broker down the mail is sent by the process that
 asks (J01). What is wrong with a mail is said here, before anything is stored.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import dramatiq
@@ -15,7 +15,7 @@ import dramatiq
 from app.extensions import db, jobs
 from app.services import email as mails
 from app.services import passwords
-from flask_understudy import current_job
+from flask_understudy import Batch, current_job
 from flask_understudy.contrib.mail import PERMANENT, InvalidMail, check, check_sender
 
 Result = dict[str, Any]
@@ -31,6 +31,10 @@ _COMMON: dict[str, Any] = {
     "fallback": "sync",
     "throws": PERMANENT,
 }
+#: How many mails of one batch are sent at a time, by all workers together (A11).
+AT_A_TIME = 10
+MOST_OF_A_BATCH = 10_000
+
 #: Three tries, after 1 s and 2 s (D07): these mails are short-lived. Raw mail has the queue's five.
 _OF_TEMPLATES: dict[str, Any] = {"max_retries": 2, "min_backoff": 1_000, "backoff_factor": 2}
 
@@ -88,6 +92,21 @@ def request_password_reset(email: str) -> None:
 def send_notification(email: str, name: str, title: str, message: str, link: str) -> Result:
     """Tell somebody that something happened."""
     return _send("notification", email, name=name, title=title, message=message, link=link)
+
+
+@jobs.actor(actor_name="email:template", priority=PRIORITY, **_COMMON, **_OF_TEMPLATES)
+def send_named(email: str, mail: str, data: dict[str, Any]) -> Result:
+    """Send a mail of ours that has no actor of its own."""
+    return _send(mail, email, **data)
+
+
+@jobs.actor(actor_name="email:send-batch", queue_name=QUEUE, priority=PRIORITY, time_limit=30_000)
+def report_batch(batch_id: str = "") -> Result:
+    """Say at the end of a batch to whom its mails could not be sent."""
+    progress, failed = jobs.find_batch(batch_id).progress(), failed_of_batch(batch_id)
+    for mail in failed:
+        current_job.log("not sent: %s", mail["error"])
+    return {"batch": batch_id, "total": progress.total, "sent": progress.completed, "failed": failed}
 
 
 @jobs.actor(actor_name="email:send", priority=PRIORITY, sensitive=("html", "text"), api=True, **_COMMON)
@@ -166,6 +185,39 @@ def queue_email(
     return send_email.send_with_options(kwargs=given, priority=priority)
 
 
+def queue_batch_emails(emails: Iterable[Mapping[str, Any]], *, name: str = "") -> Batch:
+    """Queue many mails of ours, of which ten are sent at a time whatever the number of workers (A10, A11).
+
+    One that cannot be sent harms no other; at the end a job ``email:send-batch`` has the failed ones in its result,
+    and `failed_of_batch` tells them at any time (A12).
+
+    Args:
+        emails: Up to 10,000, each as ``{"to": address, "type": name of a mail, "data": its fields}``.
+        name: For people.
+
+    Raises:
+        InvalidMail: Naming the mail by its position, and what is wrong with it; nothing was stored.
+    """
+    given = list(emails)
+    if not 1 <= len(given) <= MOST_OF_A_BATCH:
+        raise InvalidMail(f"A batch has 1 to {MOST_OF_A_BATCH} mails, not {len(given)}.")
+    messages = [_entry(number, entry) for number, entry in enumerate(given)]
+    return jobs.batch(messages, name=name, concurrency=AT_A_TIME, on_complete=report_batch.message())
+
+
+def failed_of_batch(batch_id: str) -> list[dict[str, str]]:
+    """Return ``to``, ``type`` and ``error`` of each mail of a batch that could not be sent so far.
+
+    Raises:
+        JobNotFound: There is no such batch.
+    """
+    found = []
+    for job in jobs.find_batch(batch_id).failures(MOST_OF_A_BATCH):
+        mail = job.kwargs.get("mail") or job.actor.removeprefix("email:")
+        found.append({"to": str(job.kwargs.get("email")), "type": str(mail), "error": job.error or ""})
+    return found
+
+
 _ACTORS: Mapping[str, Any] = {
     "welcome": send_welcome,
     "verification": send_verification,
@@ -174,12 +226,31 @@ _ACTORS: Mapping[str, Any] = {
 }
 
 
-def _queue(name: str, to: str, data: Mapping[str, Any], priority: int | None = None) -> Queued:
-    mails.check_template(name, data)
-    check(to, str(data.get("title", name)), text="to be written")
-    message: Queued = _ACTORS[name].send_with_options(kwargs={"email": to, **data}, priority=priority)
+def _entry(number: int, entry: Any) -> Queued:
+    try:
+        if not isinstance(entry, Mapping) or set(entry) != {"to", "type", "data"}:
+            raise InvalidMail(f"it takes to, type and data, and {entry!r:.200} was given.")
+        actor, fields = _named(entry["type"], entry["to"], entry["data"])
+    except InvalidMail as problem:
+        raise InvalidMail(f"emails[{number}]: {problem}") from None
+    message: Queued = actor.message_with_options(kwargs=fields)
     return message
 
 
-def _send(template: str, to: str, /, **data: str) -> Result:
+def _queue(name: str, to: str, data: Mapping[str, Any], priority: int | None = None) -> Queued:
+    actor, fields = _named(name, to, data)
+    message: Queued = actor.send_with_options(kwargs=fields, priority=priority)
+    return message
+
+
+def _named(name: str, to: str, data: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Return the actor that sends a mail of ours, and its arguments."""
+    mails.check_template(name, data)
+    check(to, str(data.get("title", name)), text="to be written")
+    if name in _ACTORS:
+        return _ACTORS[name], {"email": to, **data}
+    return send_named, {"email": to, "mail": name, "data": dict(data)}
+
+
+def _send(template: str, to: str, /, **data: Any) -> Result:
     return mails.send_template(to, template, data, job_id=current_job.id)

@@ -13,6 +13,7 @@ from flask import Blueprint, Response
 
 from app.auth import current_principal, requires
 from app.extensions import db, limiter, webhooks
+from app.services.shapes import Shape
 from app.services.webhooks.doors import checked, note, of_delivery, of_endpoint, once_as, own_endpoint, page
 from app.services.webhooks.shapes import (
     Change,
@@ -25,7 +26,6 @@ from app.services.webhooks.shapes import (
     Page,
     Replayed,
     Rotation,
-    Shape,
     Since,
 )
 from flask_understudy.contrib.api import Answer, operation

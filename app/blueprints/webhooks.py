@@ -9,8 +9,9 @@ from flask import Blueprint, Response
 from app.actors.webhooks import queue_webhook
 from app.auth import current_principal, requires
 from app.extensions import webhooks
+from app.services.shapes import Shape
 from app.services.webhooks.doors import checked, note, of_attempt, of_delivery, once_as, own_delivery, page, settle
-from app.services.webhooks.shapes import DeliveryDetail, DeliveryPage, DeliveryShape, Page, Shape, Single
+from app.services.webhooks.shapes import DeliveryDetail, DeliveryPage, DeliveryShape, Page, Single
 from flask_understudy.contrib.api import operation
 from flask_understudy.contrib.webhooks.tables import WebhookDelivery
 

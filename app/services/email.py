@@ -17,8 +17,17 @@ from flask import current_app, render_template
 
 from flask_understudy.contrib.mail import InvalidMail, compose, deliver
 
-#: The fields of each mail, by the name of its folder (requirements A35 to A38).
+#: The fields of each mail, by the name of its folder (requirements A08, A31, A35 to A38).
 TEMPLATES: dict[str, frozenset[str]] = {
+    "digest": frozenset({"name", "organization", "period", "figures", "link"}),
+    "export-failed": frozenset({"title", "error"}),
+    "export-ready": frozenset({"title", "link"}),
+    "invitation": frozenset({"name", "organization", "link"}),
+    "leave-approved": frozenset({"name", "starts_on", "ends_on"}),
+    "payroll-completed": frozenset({"name", "period", "employees", "total", "link"}),
+    "payslip-ready": frozenset({"name", "period", "link"}),
+    "report-failed": frozenset({"title", "error"}),
+    "report-ready": frozenset({"title", "link"}),
     "welcome": frozenset({"name"}),
     "verification": frozenset({"name", "token"}),
     "password-reset": frozenset({"code"}),
@@ -41,6 +50,8 @@ def check_template(name: str, data: Mapping[str, Any]) -> None:
     Raises:
         InvalidMail: Naming what is unknown or missing, and what is valid.
     """
+    if not isinstance(data, Mapping):
+        raise InvalidMail(f"The fields of a mail are a mapping of names, and {data!r:.80} was given.")
     if name not in TEMPLATES:
         near = difflib.get_close_matches(str(name), TEMPLATES, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
@@ -50,8 +61,11 @@ def check_template(name: str, data: Mapping[str, Any]) -> None:
     if wrong:
         state = "is missing" if wrong[0] in fields else "is unknown"
         raise InvalidMail(f"{wrong[0]!r} {state}: the mail {name!r} takes {', '.join(sorted(fields))}.")
-    if name == "notification":
-        check_link(data["link"])
+    for field, value in data.items():
+        if not _is_printed(value, nested=field == "figures"):
+            raise InvalidMail(f"{field!r} is {value!r:.80}; it takes a text or a number.")
+    if "link" in fields:
+        check_link(str(data["link"]))
 
 
 def write(name: str, data: Mapping[str, Any]) -> Text:
@@ -122,3 +136,10 @@ def check_link(link: str) -> None:
     is_address = parts is not None and parts.scheme in {"http", "https"} and bool(parts.hostname)
     if not (is_path or is_address) or not link.isprintable() or " " in link or "\\" in link:
         raise InvalidMail(f"{link[:100]!r} is no link; it takes a path or an http address.")
+
+
+def _is_printed(value: Any, *, nested: bool = False) -> bool:
+    """Tell whether a field is what a template prints as it is; figures are such values by their labels."""
+    if nested:
+        return isinstance(value, Mapping) and all(_is_printed(item) for item in value.values())
+    return isinstance(value, str | int | float) and not isinstance(value, bool)

@@ -12,7 +12,8 @@ from app import paging
 from app.auth import current_principal
 from app.extensions import db, webhooks
 from app.services import audit
-from app.services.webhooks.shapes import AttemptShape, DeliveryPage, DeliveryShape, EndpointShape, Page, Shape
+from app.services.shapes import Shape
+from app.services.webhooks.shapes import AttemptShape, DeliveryPage, DeliveryShape, EndpointShape, Page
 from flask_understudy.contrib.api import Problem, invalid, not_found, once
 from flask_understudy.contrib.webhooks.errors import InvalidWebhook, WebhookConflict
 from flask_understudy.contrib.webhooks.tables import WebhookAttempt, WebhookDelivery, WebhookEndpoint

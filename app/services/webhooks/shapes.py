@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
-from pydantic.alias_generators import to_camel
+from pydantic import Field, StringConstraints
 
+from app.services.shapes import Shape
 from flask_understudy.contrib.api import Body, Instant
 
 Url = Annotated[str, StringConstraints(max_length=2_000)]
@@ -63,12 +63,6 @@ class Page(Body):
     state: Literal["pending", "delivered", "failed"] | None = None
     limit: int = Field(50, ge=1, le=200)
     cursor: Annotated[str, StringConstraints(max_length=500)] | None = None
-
-
-class Shape(BaseModel):
-    """Base of what is answered."""
-
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
 
 
 class EndpointShape(Shape):

@@ -36,27 +36,6 @@ NAMED: dict[str, tuple[Callable[..., Any], tuple[str, ...], str]] = {
 }
 
 
-@pytest.fixture
-def mailing(make_app: Any, sqlite_url: str, smtp_server: SmtpCatcher) -> Any:
-    """The app, its mail caught by `smtp_server`."""
-    app: Flask = make_app(
-        sqlite_url,
-        SMTP_HOST="127.0.0.1",
-        SMTP_PORT=smtp_server.port,
-        SMTP_FROM='"Cofactor Club" <no-reply@cofactor.example>',
-        APP_URL="https://app.example.com",
-        MAIL_SUPPRESS_SEND=False,
-    )
-    with app.app_context():
-        yield app
-
-
-@pytest.fixture
-def worker(mailing: Flask) -> Any:
-    with TestWorker(jobs) as worker:
-        yield worker
-
-
 @pytest.mark.requirement("A35", "A36", "A37", "A38", "V10", "H10")
 @pytest.mark.parametrize("name", sorted(NAMED))
 def test_named_mail_is_sent_by_a_job(worker: TestWorker, smtp_server: SmtpCatcher, name: str) -> None:
@@ -161,6 +140,23 @@ def test_queue_email_takes_the_name_of_a_mail_too(worker: TestWorker, smtp_serve
     assert "Hello Ada" in next(smtp_server.wait()[0].iter_parts()).get_content()
 
 
+@pytest.mark.requirement("A07", "A08", "A09", "D01")
+@pytest.mark.parametrize(
+    ("name", "data", "subject"),
+    [
+        ("leave-approved", {"name": "Ada", "starts_on": "1 May", "ends_on": "9 May"}, "Your leave is approved"),
+        ("payslip-ready", {"name": "Ada", "period": "May", "link": "/p"}, "Your payslip for May"),
+    ],
+)
+def test_mail_without_an_actor_of_its_own_is_sent_by_its_name(
+    worker: TestWorker, smtp_server: SmtpCatcher, name: str, data: dict[str, str], subject: str
+) -> None:
+    job = worker.run(email.queue_email(name, "ada@example.com", data), raise_errors=True)
+
+    assert (job.actor, job.max_attempts, job.priority, job.fallback) == ("email:template", 3, 2, "sync")
+    assert smtp_server.wait()[0]["Subject"] == subject
+
+
 @pytest.mark.requirement("C10")
 def test_priority_can_be_given(mailing: Flask) -> None:
     raw = email.queue_email(to="a@b.example", subject="Hi", text="x", priority=4)
@@ -169,12 +165,14 @@ def test_priority_can_be_given(mailing: Flask) -> None:
     assert [jobs.get(m.message_id).priority for m in (raw, named)] == [4, 5]  # type: ignore[union-attr]
 
 
+@pytest.mark.requirement("A08")
 @pytest.mark.parametrize(
     ("args", "kwargs", "message"),
     [
         (("welcom", "a@b.example", {"name": "A"}), {}, "'welcom' is no mail"),
         (("welcome", "a@b.example", {}), {}, "'name' is missing"),
         (("welcome", "nobody", {"name": "A"}), {}, "no mail address"),
+        (("leave-approved", "a@b.example", {"name": "A"}), {}, "'ends_on' is missing"),
         (("welcome", "a@b.example"), {}, "takes"),
         (("welcome", "a@b.example", {"name": "A"}), {"subject": "x"}, "takes"),
         ((), {"to": "a@b.example", "subject": "x"}, "empty"),

@@ -7,7 +7,22 @@ from flask import Flask
 from app.services.email import TEMPLATES, absolute_url, check_template, write
 from flask_understudy.contrib.mail import InvalidMail
 
-FIELDS: dict[str, dict[str, str]] = {
+FIELDS: dict[str, dict[str, Any]] = {
+    "digest": {
+        "name": "Ada",
+        "organization": "Acorn Bakery",
+        "period": "daily",
+        "figures": {"New pages": 12},
+        "link": "/link",
+    },
+    "export-failed": {"title": "Stations", "error": "The disk is full."},
+    "export-ready": {"title": "Stations", "link": "/link"},
+    "invitation": {"name": "Ada", "organization": "Acorn Bakery", "link": "/link"},
+    "leave-approved": {"name": "Ada", "starts_on": "2026-12-24", "ends_on": "2027-01-02"},
+    "payroll-completed": {"name": "Ada", "period": "May", "employees": 35, "total": "70,000.00", "link": "/link"},
+    "payslip-ready": {"name": "Ada", "period": "May", "link": "/link"},
+    "report-failed": {"title": "Audits", "error": "The disk is full."},
+    "report-ready": {"title": "Audits", "link": "/link"},
     "welcome": {"name": "Ada"},
     "verification": {"name": "Ada", "token": "to/k+en="},
     "password-reset": {"code": "123456"},
@@ -41,8 +56,10 @@ def test_every_mail_is_written_with_all_of_its_fields(context: Flask, name: str)
     for part in (mail.text, mail.html):
         assert "{{" not in part and "{%" not in part
         for field, value in FIELDS[name].items():
-            if field not in {"link", "token", "title"}:
-                assert value in part
+            if field == "figures":
+                assert all(label in part and str(number) in part for label, number in value.items())
+            elif field not in {"link", "token", "title"}:
+                assert str(value) in part
 
 
 @pytest.mark.requirement("A36", "H11")
@@ -101,7 +118,8 @@ NASTY = "<script>alert(1)</script>{{7*7}}{% for %}${7*7}%(x)s{0.__class__}"
 
 @pytest.mark.parametrize("name", sorted(FIELDS))
 def test_what_people_write_is_shown_and_never_run(context: Flask, name: str) -> None:
-    data = dict.fromkeys(FIELDS[name], NASTY) | ({"link": "/x"} if name == "notification" else {})
+    given = {"link": "/x", "figures": {NASTY: NASTY}}
+    data = {field: given.get(field, NASTY) if name != "verification" else NASTY for field in FIELDS[name]}
 
     mail = write(name, data)
 
@@ -119,6 +137,7 @@ def test_html_of_a_notification_is_escaped(context: Flask, field: str) -> None:
     assert '"><img src=x onerror=y>' in mail.text
 
 
+@pytest.mark.requirement("A08")
 def test_unknown_mail_is_refused_with_the_known_ones() -> None:
     with pytest.raises(InvalidMail, match=r"'welcom' is no mail; there are .*verification.*'welcome'\?"):
         check_template("welcom", {"name": "Ada"})
@@ -132,8 +151,14 @@ def test_name_of_a_mail_is_no_path(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("data", "message"),
-    [({}, "'name' is missing"), ({"name": "A", "x": "y"}, "'x' is unknown: .* takes name")],
+    [
+        ({}, "'name' is missing"),
+        ({"name": "A", "x": "y"}, "'x' is unknown: .* takes name"),
+        ({"name": {"first": "A"}}, "'name' is .*; it takes a text or a number"),
+        ({"name": None}, "'name' is None"),
+        ("Ada", "a mapping of names, and 'Ada' was given"),
+    ],
 )
-def test_wrong_fields_are_named(data: dict[str, str], message: str) -> None:
+def test_wrong_fields_are_named(data: Any, message: str) -> None:
     with pytest.raises(InvalidMail, match=message):
         check_template("welcome", data)
