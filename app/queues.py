@@ -73,6 +73,16 @@ POLICIES: dict[str, dict[str, Any]] = {
         "keep_completed": dt.timedelta(days=1),
         "keep_failed": dt.timedelta(days=7),
     },
+    # What people are paid: four tries (D02).
+    "payroll": {
+        "priority": 2,
+        "attempts": 4,
+        "min_backoff": 5 * SECOND,
+        "backoff_factor": 5,
+        "time_limit": 10 * MINUTE,
+        "keep_completed": dt.timedelta(days=1),
+        "keep_failed": dt.timedelta(days=30),
+    },
     # Maintenance, when nothing else is due (D15, C22).
     "cleanup": {
         "priority": 5,
