@@ -1,0 +1,81 @@
+"""Payroll over HTTP, for administrators of the organisation alone."""
+
+import datetime as dt
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from app.extensions import db, jobs
+from app.models.base import new_id
+from app.models.employee import Employee
+from app.models.user import User
+from flask_understudy.testing import TestWorker
+
+Headers = Callable[..., dict[str, str]]
+
+MAY = {"name": "May 2026", "startsOn": "2026-05-01", "endsOn": "2026-05-31"}
+PERIODS = "/api/payroll/periods"
+
+
+@pytest.fixture
+def employee(app: Flask, user_a: User) -> None:
+    with app.app_context():
+        fields: dict[str, Any] = {"name": "Bo", "email": "bo@x.example", "salary_cents": 300_000}
+        db.session.add(Employee(id=new_id(), tenant_id=user_a.tenant_id, hired_on=dt.date(2020, 1, 1), **fields))
+        db.session.commit()
+
+
+@pytest.mark.requirement("A01", "A06", "K04", "P04")
+def test_a_period_is_made_processed_and_shown(
+    app: Flask, client: FlaskClient, auth_header: Headers, auth_header_b: Headers, employee: None
+) -> None:
+    admin, stranger = auth_header("admin"), auth_header_b("admin")
+    made = client.post(PERIODS, json=MAY, headers=admin)
+    assert (made.status_code, made.json["status"], made.json["progress"]) == (201, "draft", "0%")  # type: ignore[index]
+    path = f"{PERIODS}/{made.json['id']}"  # type: ignore[index]
+
+    assert client.post(f"{path}/process", headers=stranger).status_code == 404
+    queued = client.post(f"{path}/process", headers=admin)
+    assert (queued.status_code, queued.json["type"]) == (202, "payroll:process")  # type: ignore[index]
+    with app.app_context(), TestWorker(jobs) as worker:
+        worker.drain(raise_errors=True)
+
+    shown = client.get(path, headers=admin).json
+    assert shown is not None
+    assert (shown["status"], shown["progress"], shown["employees"]) == ("completed", "100%", 1)
+    [slip] = shown.pop("payslips")
+    assert (slip["employee"], slip["earnings"], slip["netCents"]) == ("Bo", {"salary": 300_000}, shown["netCents"])
+    assert client.get(PERIODS, headers=admin).json == {"data": [shown]}
+    assert client.get(PERIODS, headers=stranger).json == {"data": []}
+    assert client.get(path, headers=stranger).status_code == 404
+    again = client.post(f"{path}/process", headers=admin)
+    assert (again.status_code, "is complete" in again.text) == (409, True)
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "said"),
+    [
+        ({"endsOn": "2026-04-30"}, 422, "from startsOn on"),
+        ({"endsOn": "2028-04-30"}, 422, "within a year"),
+        ({"startsOn": "May"}, 422, "startsOn"),
+        ({"name": ""}, 422, "name"),
+        ({"tenant": "x"}, 422, "tenant"),
+    ],
+)
+def test_a_wrong_period_is_refused(
+    client: FlaskClient, auth_header: Headers, change: dict[str, str], status: int, said: str
+) -> None:
+    answer = client.post(PERIODS, json=MAY | change, headers=auth_header("admin"))
+
+    assert (answer.status_code, said in answer.text) == (status, True)
+    assert client.get(PERIODS, headers=auth_header("admin")).json == {"data": []}
+
+
+def test_a_month_is_there_once_and_for_administrators(client: FlaskClient, auth_header: Headers) -> None:
+    assert client.post(PERIODS, json=MAY, headers=auth_header("admin")).status_code == 201
+    assert client.post(PERIODS, json=MAY, headers=auth_header("admin")).status_code == 409
+    for scopes in (["read"], ["read", "enqueue", "operate"]):
+        assert client.get(PERIODS, headers=auth_header(*scopes)).status_code == 403
