@@ -73,6 +73,16 @@ POLICIES: dict[str, dict[str, Any]] = {
         "keep_completed": dt.timedelta(days=1),
         "keep_failed": dt.timedelta(days=7),
     },
+    # Tokens of other services: two tries, and the next round comes in five minutes (D03).
+    "integrations": {
+        "priority": 3,
+        "attempts": 2,
+        "min_backoff": 5 * SECOND,
+        "backoff_factor": 5,
+        "time_limit": 30 * SECOND,
+        "keep_completed": dt.timedelta(days=1),
+        "keep_failed": dt.timedelta(days=7),
+    },
     # What people are paid: four tries (D02).
     "payroll": {
         "priority": 2,
