@@ -95,7 +95,7 @@ def test_order_is_stored_pending_with_its_job(app: Flask, client: FlaskClient, h
         assert db.session.get_one(ExportJob, export["id"]).job_id == job.id
 
 
-@pytest.mark.requirement("A40", "I02", "I04")
+@pytest.mark.requirement("A40", "I02", "I04", "U04")
 def test_file_is_made_and_fetched(app: Flask, client: FlaskClient, header: Header, pages: None) -> None:
     export = made(app, client, header)
 
