@@ -1,4 +1,4 @@
-"""Maintenance by the clock (requirements E02 to E07, N04). All times are UTC."""
+"""Maintenance by the clock (requirements A23, A32, A51, E02 to E07, E09, N04). All times are UTC."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from app.services.exports import lifecycle
 from flask_understudy import current_job
 
 DAILY = "0 2 * * *"
+HOURLY = "every 1 hour"
 MONTHLY = "0 3 1 * *"
 WEEKLY = "0 4 * * 0"  # Sunday, as in cron
 
@@ -42,6 +43,14 @@ def delete_expired_invitations() -> int:
 def delete_temporary_files() -> int:
     """Delete temporary files older than 24 hours."""
     return cleanup.delete_old_files(Path(current_app.config["TEMP_DIR"]))
+
+
+@jobs.schedule(HOURLY, timezone="UTC", name="cache-cleanup")
+@jobs.actor(queue_name="cleanup", actor_name="maintenance:cleanup")
+def clean_up() -> dict[str, int]:
+    """Delete temporary files and exports whose time is over, so that a disk does not fill up until the night (A32)."""
+    temporary = cleanup.delete_old_files(Path(current_app.config["TEMP_DIR"]))
+    return {"temporaryFiles": temporary, "exports": lifecycle.delete_expired()}
 
 
 @jobs.schedule(DAILY, timezone="UTC", name="cleanup-exports")

@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
+from app.actors.cleanup import clean_up
 from app.extensions import db, jobs
 from app.models.audit_log import AuditLog, AuditLogArchive
 from app.models.base import Base, utcnow
@@ -25,6 +26,7 @@ SCHEDULES = {
     "cleanup-reset-tokens": ("cleanup:reset-tokens", "0 2 * * *"),
     "cleanup-invitations": ("cleanup:invitations", "0 2 * * *"),
     "cleanup-temporary-files": ("cleanup:temporary-files", "0 2 * * *"),
+    "cache-cleanup": ("maintenance:cleanup", "every 1 hour"),
     "cleanup-exports": ("cleanup:exports", "0 2 * * *"),
     "cleanup-webhooks": ("cleanup:webhooks", "0 2 * * *"),
     "cleanup-old-jobs": ("cleanup:jobs", "0 2 * * *"),
@@ -61,7 +63,7 @@ def rows(app: Flask) -> Callable[[], dict[str, Any]]:
     return read
 
 
-@pytest.mark.requirement("E02", "E03", "E04", "E05", "E06", "E07", "E13", "N04")
+@pytest.mark.requirement("A23", "A32", "A51", "E02", "E03", "E04", "E05", "E06", "E07", "E09", "E13", "N04")
 def test_maintenance_is_scheduled_in_utc(rows: Callable[[], dict[str, Any]]) -> None:
     schedules = rows()
 
@@ -125,3 +127,12 @@ def test_clock_runs_the_maintenance_when_it_is_due(rows: Callable[[], dict[str, 
     assert len(db.session.scalars(sa.select(AuditLogArchive)).all()) == 1
     assert not leftovers.exists()
     assert all(row.next_run_at > utcnow() for row in rows().values())
+
+
+@pytest.mark.requirement("C22", "D15", "A51")
+def test_maintenance_has_three_attempts_and_goes_last(sqlite_app: Flask) -> None:
+    with sqlite_app.app_context():
+        job = jobs.get(clean_up.send().message_id)
+
+    assert job is not None
+    assert (job.queue, job.max_attempts, job.priority) == ("cleanup", 3, 5)
