@@ -85,7 +85,7 @@ POLICIES: dict[str, dict[str, Any]] = {
     },
     # What people are paid: four tries (D02).
     "payroll": {
-        "priority": 2,
+        "priority": 3,
         "attempts": 4,
         "min_backoff": 5 * SECOND,
         "backoff_factor": 5,

@@ -48,7 +48,7 @@ def delete_temporary_files() -> int:
 @jobs.schedule(HOURLY, timezone="UTC", name="cache-cleanup")
 @jobs.actor(queue_name="cleanup", actor_name="maintenance:cleanup")
 def clean_up() -> dict[str, int]:
-    """Delete temporary files and exports whose time is over, so that a disk does not fill up until the night (A32)."""
+    """Delete temporary files and exports whose time is over, so that a disk does not fill up until the night."""
     temporary = cleanup.delete_old_files(Path(current_app.config["TEMP_DIR"]))
     return {"temporaryFiles": temporary, "exports": lifecycle.delete_expired()}
 

@@ -21,7 +21,7 @@ MOST_ITEMS = 100_000
 
 @jobs.actor(queue_name=QUEUE, actor_name="flaky:job", max_retries=5, time_limit=60_000, api=True)
 def fail_at_random(chance: float = 0.5, seed: int | None = None) -> str:
-    """Fail now and then; six tries are mostly enough (A28).
+    """Fail now and then; six tries are mostly enough.
 
     Args:
         chance: How often it fails, from 0 to 1.
@@ -34,7 +34,7 @@ def fail_at_random(chance: float = 0.5, seed: int | None = None) -> str:
 
 @jobs.actor(queue_name=QUEUE, actor_name="long:task", time_limit=60_000, api=True)
 def work_long(items: int = 100, milliseconds: int = 100) -> int:
-    """Work on many things one after the other, and look in between whether to go on (A29, T06).
+    """Work on many things one after the other, and look in between whether to go on.
 
     Cancelled, it ends within one of them, and so does it when its time is over.
 
@@ -52,7 +52,7 @@ def work_long(items: int = 100, milliseconds: int = 100) -> int:
 
 @jobs.actor(queue_name=QUEUE, actor_name="reminder:send", api=True)
 def send_reminder(user_id: str) -> None:
-    """Remind a member of the sender's organisation of what is open, by mail (A26, T05).
+    """Remind a member of the sender's organisation of what is open, by mail.
 
     To be sent with a delay, such as 60,000 ms. Who has left meanwhile is not reminded.
     """
@@ -67,7 +67,7 @@ def send_reminder(user_id: str) -> None:
 
 @jobs.actor(queue_name=QUEUE, actor_name="report:send", throws=PERMANENT, api=True)
 def send_report(report_id: str, recipients: list[str]) -> None:
-    """Send the link to a report to several addresses, at a date for example (A30)."""
+    """Send the link to a report to several addresses, at a date for example."""
     data = {"title": f"The report {report_id}", "link": f"/reports/{report_id}"}
     with current_job.transaction():
         queue_batch_emails([{"to": address, "type": "report-ready", "data": data} for address in recipients])
@@ -75,7 +75,7 @@ def send_report(report_id: str, recipients: list[str]) -> None:
 
 @jobs.actor(queue_name=QUEUE, actor_name="critical:job", api=True)
 def do_critical_work(order_id: str, outcome: str = "done") -> Any:
-    """Say what happens, raise what is worth another try, return what is not (A33, B10, T03).
+    """Say what happens, raise what is worth another try, return what is not.
 
     Args:
         order_id: What it is about; it stands in each line of the log.

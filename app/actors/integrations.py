@@ -26,7 +26,7 @@ EVERY_FIVE_MINUTES = "*/5 * * * *"
 def refresh_token(integration_id: str, asked_at: str | None = None) -> bool:
     """Renew the tokens of one grant, unless that was done meanwhile; say whether it was to be done.
 
-    Two tries (A17). One job at a time renews a grant, on all machines together.
+    Two tries. One job at a time renews a grant, on all machines together.
     """
     return integrations.refresh(integration_id, None if asked_at is None else dt.datetime.fromisoformat(asked_at))
 
@@ -34,7 +34,7 @@ def refresh_token(integration_id: str, asked_at: str | None = None) -> bool:
 @jobs.schedule(EVERY_FIVE_MINUTES, timezone="UTC", name="refresh-tokens", overlap="skip")
 @jobs.actor(queue_name="integrations", actor_name="integrations:refresh-expiring", max_retries=1, time_limit=30_000)
 def refresh_expiring() -> int:
-    """Queue the renewal of each grant whose token ends within five minutes; return how many (A14, E01)."""
+    """Queue the renewal of each grant whose token ends within five minutes; return how many."""
     found = integrations.expiring()
     jobs.send_many(
         [
@@ -46,7 +46,7 @@ def refresh_expiring() -> int:
 
 
 def queue_token_refresh(integration_id: str | None = None) -> dramatiq.Message[Any]:
-    """Queue the renewal of one grant, or of all that are about to expire (A13, A14).
+    """Queue the renewal of one grant, or of all that are about to expire.
 
     Args:
         integration_id: The grant, renewed though its token still holds; None = all whose token ends within five
