@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any
 
 import dramatiq
@@ -11,7 +12,7 @@ from .broker import LedgerBroker
 from .clock.prune import prune
 from .ledger import Job, queries
 from .operations import batches as batch_operations
-from .operations import external
+from .operations import external, reopening
 from .operations import health as health_operation
 from .operations import jobs as job_operations
 from .operations import queues as queue_operations
@@ -104,6 +105,18 @@ class JobVerbs:
             JobConflict: It is neither failed nor cancelled, or a live job holds its dedup key.
         """
         job_operations.retry(self.state, job_id)
+
+    def retry_failed_jobs(self, queue: str, *, newer_than: timedelta | None = None) -> int:
+        """Reopen the failed jobs of a queue, as `retry` does one; return how many (O01).
+
+        Args:
+            queue: The queue.
+            newer_than: Only jobs that were sent within this time; None = all that are kept.
+
+        Raises:
+            InvalidJob: No queue has the name.
+        """
+        return reopening.retry_failed(self.state, queue, newer_than=newer_than)
 
     def pause(self, queue: str) -> None:
         """Claim nothing from a queue any more, in all processes; what runs goes on."""
