@@ -11,7 +11,7 @@ import dramatiq
 from flask import Flask, Request
 from sqlalchemy import MetaData
 
-from . import cli, rest
+from . import cli, dashboard, rest
 from .actor import Actor, ActorDecorator
 from .broker import LedgerBroker
 from .config import Config
@@ -226,7 +226,7 @@ class Understudy(JobVerbs, EventVerbs):
     def authorizer(self, who: Authorizer) -> Authorizer:
         """Declare who makes a request: a function of the request that returns a `Principal`, or None for nobody.
 
-        It opens the REST API, which stays unmounted without one.
+        It opens the REST API and the dashboard, which stay unmounted without one.
         """
         self._authorizer = who
         if self.broker.is_bound:
@@ -238,9 +238,13 @@ class Understudy(JobVerbs, EventVerbs):
         if state.authorizer is None or rest.is_mounted(state.app):
             return
         if not state.app.secret_key:
-            logger.warning("The REST API signs cursors and tokens: it is not mounted, as there is no SECRET_KEY.")
+            logger.warning(
+                "The REST API and the dashboard are not mounted: SECRET_KEY, which signs their tokens, is missing."
+            )
             return
         rest.mount(state.app, state.config.rest_prefix)
+        if state.config.dashboard_prefix:
+            dashboard.mount(state.app, state.config.dashboard_prefix)
 
     # -- the worker inside the web process ---------------------------------------------------------------------------
 
