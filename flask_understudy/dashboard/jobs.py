@@ -12,7 +12,7 @@ from flask import request, url_for
 from ..contrib.api import Problem
 from ..contrib.api.bodies import validated
 from ..ledger import STATES, TERMINAL, Job, queries
-from ..operations.waiting import reason_to_wait
+from ..operations.reasons import reason_to_wait
 from ..rest import history, jobs, presenting, queues
 from ..rest.doors import TokenQuery, caller, state
 from ..rest.finding import JobsQuery
