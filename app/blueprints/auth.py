@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
-from urllib.parse import urlencode
 
 from flask import Blueprint, request
 from pydantic import AfterValidator, StringConstraints, model_validator
@@ -13,6 +12,7 @@ from app.actors import email as mails
 from app.auth import SESSION_TOKEN, current_principal, current_user, public, requires
 from app.extensions import db, limiter
 from app.limits import is_accepted
+from app.models.tenant import Tenant
 from app.models.user import User
 from app.services import accounts, passwords, sessions, verification
 from flask_understudy.contrib.api import Body, Problem, read_body
@@ -174,13 +174,8 @@ def invite() -> tuple[dict[str, str], int]:
     body = read_body(Invite)
     caller = current_principal()
     invitation, secret = accounts.invite(tenant_id=caller.tenant, email=body.email, role=body.role, by=caller.subject)
-    mails.send_notification_email(
-        body.email,
-        body.email.partition("@")[0],
-        "You are invited",
-        "You are invited to join an organisation. The invitation lasts a week.",
-        "/join?" + urlencode({"invitation": secret}),
-    )
+    organization = db.session.get_one(Tenant, caller.tenant).name
+    mails.send_invitation_email(body.email, body.email.partition("@")[0], organization, secret)
     answer = {"id": invitation.id, "email": invitation.email, "role": invitation.role}
     db.session.commit()
     return answer, 201
