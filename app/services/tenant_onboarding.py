@@ -179,14 +179,14 @@ def invite_administrator(order: Order, by: str, send: Callable[[str], object]) -
 
 def complete(order: Order) -> bool:
     """Note that all is done; return whether it was this call that did."""
-    return _count(sa.update(Tenant).where(_is_open(order)).values(onboarded_at=utcnow())) == 1
+    done = sa.update(Tenant).where(_is_open(order)).values(onboarded_at=utcnow()).returning(Tenant.id)
+    return db.session.scalar(done) is not None
 
 
 def _while_open(order: Order, act: Callable[[], Any]) -> Any:
     """Act unless all is done. The row is written, and so locked on every database, that others wait meanwhile."""
-    if _count(sa.update(Tenant).where(_is_open(order)).values(name=Tenant.name)):
-        return act()
-    return None
+    held = sa.update(Tenant).where(_is_open(order)).values(name=Tenant.name).returning(Tenant.id)
+    return act() if db.session.scalar(held) is not None else None
 
 
 def _is_open(order: Order) -> sa.ColumnElement[bool]:
@@ -211,10 +211,6 @@ def _first_page(order: Order) -> None:
     if db.session.scalar(sa.select(WikiPage.id).filter_by(tenant_id=order.tenant_id, slug="welcome")) is None:
         title, body = f"Welcome to {order.organization_name}", _FIRST_PAGE.format(organization=order.organization_name)
         db.session.add(WikiPage(tenant_id=order.tenant_id, slug="welcome", title=title, body=body))
-
-
-def _count(statement: Any) -> int:
-    return db.session.execute(statement).rowcount  # type: ignore[attr-defined]
 
 
 def _said(error: Any) -> str:

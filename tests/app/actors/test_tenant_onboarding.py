@@ -1,8 +1,10 @@
 """An organisation that was ordered is made once, with its administrator, whatever happens on the way."""
 
+import itertools
 import re
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import dramatiq
@@ -11,7 +13,7 @@ import sqlalchemy as sa
 from flask import Flask
 
 from app.actors import tenant_onboarding as actors
-from app.actors.tenant_onboarding import InvalidOnboarding, OnboardingConflict, queue_tenant_onboarding
+from app.actors.tenant_onboarding import QUEUE, InvalidOnboarding, OnboardingConflict, queue_tenant_onboarding
 from app.extensions import db, jobs
 from app.models.analytics_event import AnalyticsEvent
 from app.models.audit_log import AuditLog
@@ -22,6 +24,8 @@ from app.models.wiki_page import WikiPage
 from app.services import tenant_onboarding as onboarding
 from flask_understudy.testing import TestWorker
 from tests.app.conftest import AppFactory
+from tests.app.processes import ROOT
+from tests.integration.workers import Supervisor, Workers
 from tools.smtp import SmtpCatcher
 from tools.waiting import wait_for
 
@@ -170,6 +174,44 @@ def test_broken_off_at_any_step_each_has_its_effect_once(
     done = db.session.scalars(sa.text("SELECT name FROM understudy_steps WHERE state = 'completed'")).all()
     assert set(done) == set(STEPS[:number])
     worker.run(message, raise_errors=True)
+    worker.drain(raise_errors=True)
+
+    check_made_once(smtp_server)
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.requirement("A50", "T02")
+def test_killed_after_every_step_each_has_its_effect_once(
+    app: Flask, worker: TestWorker, database_url: str, smtp_server: SmtpCatcher, tmp_path: Path
+) -> None:
+    """Each death costs an attempt, and the queue has three: this job has more."""
+    tenant = onboarding.read(**ORDER).tenant_id
+    message = actors.onboard_tenant.send_with_options(
+        kwargs=ORDER, tenant=tenant, max_retries=20, min_backoff=100, backoff_factor=1
+    )
+    deaths = tmp_path / "deaths"
+    deaths.mkdir()
+    environ = {
+        "DATABASE_URL": database_url,
+        "INSTANCE_PATH": str(tmp_path / "instance"),
+        "SECRET_KEY": app.config["SECRET_KEY"],
+        "FLASK_APP": "tests.app.actors.dying",
+        "DEATHS": str(deaths),
+        "UNDERSTUDY_LEASE_SECONDS": "3",
+        "UNDERSTUDY_RESCUE_GRACE_SECONDS": "1",
+        "UNDERSTUDY_CLOCK_LEASE_SECONDS": "3",
+        "UNDERSTUDY_CLOCK_SECONDS": "0.5",
+        "PYTHONPATH": str(ROOT),
+    }
+    logs = itertools.count()
+
+    def start() -> Workers:
+        log = tmp_path / f"log-{next(logs)}"
+        return Workers(environ, log, threads=2, modules=("app.actors",), queues=(QUEUE,)).__enter__()
+
+    with Supervisor(start):
+        wait_for(lambda: job_of(message).state == "completed", "its end", timeout_seconds=120, every_seconds=0.2)
+    assert sorted(death.name for death in deaths.iterdir()) == sorted(STEPS)
     worker.drain(raise_errors=True)
 
     check_made_once(smtp_server)
