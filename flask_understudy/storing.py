@@ -20,6 +20,7 @@ from .context import running_job
 from .errors import InvalidJob, JobConflict, NotInitialised, TransportError
 from .ledger import Job, batches, transitions
 from .ledger.batches import NewBatch
+from .ledger.database import begin_on_sqlite
 from .ledger.limit import Numbers
 from .ledger.statements import run
 from .ledger.transitions import Due, NewJob
@@ -155,6 +156,7 @@ def accept(connection: Connection, jobs: list[NewJob]) -> Stored:
         The jobs that are new with when they are due (ms since 1970), and for each job that met a live twin the
         twin's id by the job's own.
     """
+    begin_on_sqlite(connection)
     accepted: list[tuple[NewJob, int]] = []
     twins: dict[str, str] = {}
     missing = jobs

@@ -125,3 +125,15 @@ def _begin_before_savepoint(connection: Connection, _name: str) -> None:
     driver: Any = connection.connection.dbapi_connection
     if not driver.in_transaction:
         driver.execute("BEGIN IMMEDIATE")
+
+
+def begin_on_sqlite(connection: Connection) -> None:
+    """Open a transaction before a write that begins with WITH: SQLite's driver would let it commit by itself.
+
+    On a connection whose statements are to commit by themselves, and on PostgreSQL, nothing is done.
+    """
+    if connection.dialect.name != "sqlite":
+        return
+    driver: Any = connection.connection.dbapi_connection
+    if driver.isolation_level is not None and not driver.in_transaction:
+        driver.execute("BEGIN IMMEDIATE")

@@ -181,6 +181,18 @@ def test_a_block_that_raises_leaves_neither_rows_nor_jobs(site: Site, work: Any,
     assert (exists(site, messages[0]), rows(site), announced) == (False, 0, [])
 
 
+@pytest.mark.parametrize("tenant", ["", "acorn"])
+def test_a_job_that_is_the_first_write_of_a_transaction_is_rolled_back_with_it(
+    site: Site, work: Any, announced: list[str], tenant: str
+) -> None:
+    with site.app.app_context():
+        message = work.send_with_options(tenant=tenant, transaction=True)
+
+        site.db.session.rollback()
+
+        assert (exists(site, message), announced) == (False, [])
+
+
 def test_a_block_beside_the_caller_s_writes_leaves_the_commit_to_the_caller(
     site: Site, work: Any, announced: list[str]
 ) -> None:
