@@ -209,11 +209,13 @@ def _place(document: Any, entry: ErrorDetails) -> list[int | str]:
     place: list[int | str] = []
     value, parts = document, entry["loc"]
     for n, part in enumerate(parts):
-        is_missing = entry["type"] == "missing" and n == len(parts) - 1
+        is_last = n == len(parts) - 1
+        leads_on = _has(value, part) and (is_last or isinstance(value[part], dict | list))
+        is_missing = is_last and entry["type"] == "missing"
+        if not leads_on and not is_missing and (not isinstance(value, dict) or part in value.values()):
+            continue  # the name of a member
         if _has(value, part):
             value = value[part]
-        elif not isinstance(value, dict) or (part in value.values() and not is_missing):
-            continue
         place.append(part)
     return place
 

@@ -23,6 +23,7 @@ class Circle(Body):
 class Square(Body):
     kind: Literal["square"]
     side: int
+    square: bool = True
 
 
 class Drawing(Body):
@@ -89,7 +90,9 @@ def test_wrong_field_is_a_422_that_points_at_it(client: FlaskClient, body: Any, 
         ({"kind": "circle", "radius": [1, "x"]}, "/shapes/0/radius"),
         ({"kind": "square", "side": None}, "/shapes/0/side"),
         ({"kind": "square"}, "/shapes/0/side"),
+        ({"kind": "square", "square": True}, "/shapes/0/side"),
         ({"kind": "square", "side": 1, "square": 1}, "/shapes/0/square"),
+        ({"kind": "square", "side": 1, "circle": 1}, "/shapes/0/circle"),
         ({"kind": "star"}, "/shapes/0"),
         (7, "/shapes/0"),
     ],
