@@ -206,19 +206,19 @@ def test_a_step_that_fails_is_tried_three_times_and_ends_the_workflow(
 def test_with_continue_on_error_the_others_are_done_and_the_failure_is_told(
     worker: TestWorker, make: Make, incident: Incident, smtp_server: SmtpCatcher
 ) -> None:
-    workflow = make(status_of("gone"), MAIL, status_of(incident.id), continueOnError=True)
+    workflow = make(status_of("gone"), MAIL, status_of("gone too"), status_of(incident.id), continueOnError=True)
 
     execution = start(workflow)
     worker.drain(include_delayed=True, raise_errors=True)
 
     job = jobs.get(str(execution.job_id))
     assert job is not None
-    assert (job.state, job.result["failed"]) == ("completed", 1)
+    assert (job.state, job.result["failed"]) == ("completed", 2)
     assert ended(execution) == ("completed", None, True)
-    assert outcomes(execution) == [("step 1", "failed"), ("step 2", "done"), ("step 3", "done")]
+    assert [status for _, status in outcomes(execution)] == ["failed", "done", "failed", "done"]
     steps = jobs.metadata.tables["understudy_steps"]
     query = sa.select(steps.c.attempts).where(steps.c.job_id == job.id).order_by(steps.c.position)
-    assert list(db.session.scalars(query)) == [3, 1, 1]
+    assert list(db.session.scalars(query)) == [3, 1, 3, 1]
     assert len(smtp_server.messages) == 1
 
 
