@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Any
 
 import dramatiq
+from sqlalchemy.orm import Session
 
 from .broker import LedgerBroker
 from .clock.prune import prune
@@ -17,7 +19,7 @@ from .operations import health as health_operation
 from .operations import jobs as job_operations
 from .operations import queues as queue_operations
 from .operations.batches import Batch
-from .operations.transaction import joined_session
+from .operations.transaction import committed_or_joined, joined_session
 from .state import State
 
 
@@ -43,6 +45,19 @@ class JobVerbs:
             delay: ms until they may run.
         """
         return self.broker.enqueue_many(list(messages), delay=delay)
+
+    def transaction(self) -> AbstractContextManager[Session]:
+        """Write rows of your own beside jobs, both or neither, with the commit where a send would have it.
+
+            with jobs.transaction() as session:
+                session.add(Order(id=order_id))
+                session.flush()
+                fulfil.send(order_id)
+
+        A caller of yours with uncommitted writes in `db.session` commits all of it. Without any it is committed at the
+        block's end, and an exception undoes what the block wrote.
+        """
+        return committed_or_joined(self.state)
 
     def batch(
         self,
