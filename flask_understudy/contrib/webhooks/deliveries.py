@@ -25,7 +25,7 @@ _CHUNK = 500
 #: What a delivery says whose job came to an end without it: killed, cancelled, deleted.
 LEFT = "its_job_ended"
 
-#: Makes the message of a job that delivers: of the delivery's id, its tenant, and options of the send.
+#: Makes the message of a job that delivers: of the delivery's id, tenant, endpoint and URL, and options of the send.
 MakeMessage = Callable[..., dramatiq.Message[Any]]
 SendMany = Callable[[list[dramatiq.Message[Any]]], Any]
 
@@ -61,7 +61,7 @@ class Deliveries:
 
     def store(self, deliveries: list[WebhookDelivery], **options: Any) -> list[WebhookDelivery]:
         """Store deliveries with their jobs."""
-        messages = [self.message(delivery.id, delivery.tenant, **options) for delivery in deliveries]
+        messages = [self.message(d.id, d.tenant, d.endpoint_id, d.url, **options) for d in deliveries]
         for delivery, message in zip(deliveries, messages, strict=True):
             delivery.job_id = message.message_id
         self.session.add_all(deliveries)
@@ -139,11 +139,11 @@ class Deliveries:
             sa.update(WebhookDelivery)
             .where(WebhookDelivery.id.in_(ids), WebhookDelivery.state.in_(states))
             .values(state=PENDING, finished_at=None, error=None, queued_at=now())
-            .returning(WebhookDelivery.id, WebhookDelivery.tenant)
+            .returning(WebhookDelivery.id, WebhookDelivery.tenant, WebhookDelivery.endpoint_id, WebhookDelivery.url)
             .execution_options(synchronize_session=False)
         )
         rows = self.session.execute(again).all()
-        messages = {row.id: self.message(row.id, row.tenant) for row in rows}
+        messages = {row.id: self.message(*row) for row in rows}
         for id, message in messages.items():
             self.session.execute(
                 sa.update(WebhookDelivery)
