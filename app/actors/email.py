@@ -1,5 +1,7 @@
 """Mail in the background: the actors that send it, and the functions that queue it.
 
+Mail that is given in full is sent by ``email:send``, which `app.extensions.mail` declares.
+
 The functions have the names of the seed documents (A07, A10, A35 to A41) and return at once, with the message of
 the job. They use the queue when there is one: with the broker down the mail is sent by the process that
 asks (J01). What is wrong with a mail is said here, before anything is stored.
@@ -11,12 +13,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import dramatiq
+from flask_mail import Message
 
-from app.extensions import db, jobs
+from app.extensions import db, jobs, mail
 from app.services import email as mails
 from app.services import passwords
 from flask_understudy import Batch, current_job
-from flask_understudy.contrib.mail import PERMANENT, InvalidMail, check, check_sender
+from flask_understudy.contrib.mail import PERMANENT, InvalidMail, check
 
 Result = dict[str, Any]
 Queued = dramatiq.Message[Any]
@@ -104,21 +107,9 @@ def send_named(email: str, mail: str, data: dict[str, Any]) -> Result:
 def report_batch(batch_id: str = "") -> Result:
     """Say at the end of a batch to whom its mails could not be sent."""
     progress, failed = jobs.find_batch(batch_id).progress(), failed_of_batch(batch_id)
-    for mail in failed:
-        current_job.log("not sent: %s", mail["error"])
+    for entry in failed:
+        current_job.log("not sent: %s", entry["error"])
     return {"batch": batch_id, "total": progress.total, "sent": progress.completed, "failed": failed}
-
-
-@jobs.actor(actor_name="email:send", priority=PRIORITY, sensitive=("html", "text"), api=True, **_COMMON)
-def send_email(
-    to: str | list[str],
-    subject: str,
-    html: str | None = None,
-    text: str | None = None,
-    sender: str | None = None,
-) -> Result:
-    """Send a mail that the caller wrote."""
-    return mails.send(to, subject, text=text, html=html, sender=sender, job_id=current_job.id)
 
 
 def send_welcome_email(email: str, name: str) -> Queued:
@@ -177,12 +168,9 @@ def queue_email(
             raise InvalidMail("queue_email takes (type, to, data), or to=, subject=, html=, text=, from_=.")
         name, recipient, data = template
         return _queue(name, recipient, data, priority)
-    check(to or [], subject or "", text=text, html=html)
-    if from_ is not None:
-        check_sender(from_)
-    fields = {"to": to, "subject": subject, "html": html, "text": text, "sender": from_}
-    given = {name: value for name, value in fields.items() if value is not None}
-    return send_email.send_with_options(kwargs=given, priority=priority)
+    recipients: list[Any] = [to] if isinstance(to, str) else list(to or [])
+    message = Message(subject or "", recipients, text, html, sender=from_)
+    return mail.send_later(message, priority=priority)
 
 
 def queue_batch_emails(emails: Iterable[Mapping[str, Any]], *, name: str = "") -> Batch:
