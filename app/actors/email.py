@@ -9,7 +9,8 @@ asks (J01). What is wrong with a mail is said here, before anything is stored.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 import dramatiq
@@ -37,6 +38,7 @@ _COMMON: dict[str, Any] = {
 #: How many mails of one batch are sent at a time, by all workers together (A11).
 AT_A_TIME = 10
 MOST_OF_A_BATCH = 10_000
+TWO_DAYS = timedelta(days=2)
 
 #: Three tries, after 1 s and 2 s (D07): these mails are short-lived. Raw mail has the queue's five.
 _OF_TEMPLATES: dict[str, Any] = {"max_retries": 2, "min_backoff": 1_000, "backoff_factor": 2}
@@ -173,7 +175,9 @@ def queue_email(
     return mail.send_later(message, priority=priority)
 
 
-def queue_batch_emails(emails: Iterable[Mapping[str, Any]], *, name: str = "") -> Batch:
+def queue_batch_emails(
+    emails: Iterable[Mapping[str, Any]], *, name: str = "", keys: Sequence[str] | None = None
+) -> Batch:
     """Queue many mails of ours, of which ten are sent at a time whatever the number of workers (A10, A11).
 
     One that cannot be sent harms no other; at the end a job ``email:send-batch`` has the failed ones in its result,
@@ -182,6 +186,7 @@ def queue_batch_emails(emails: Iterable[Mapping[str, Any]], *, name: str = "") -
     Args:
         emails: Up to 10,000, each as ``{"to": address, "type": name of a mail, "data": its fields}``.
         name: For people.
+        keys: One for each mail, of which no second one with the same key is queued within two days.
 
     Raises:
         InvalidMail: Naming the mail by its position, and what is wrong with it; nothing was stored.
@@ -189,7 +194,9 @@ def queue_batch_emails(emails: Iterable[Mapping[str, Any]], *, name: str = "") -
     given = list(emails)
     if not 1 <= len(given) <= MOST_OF_A_BATCH:
         raise InvalidMail(f"A batch has 1 to {MOST_OF_A_BATCH} mails, not {len(given)}.")
-    messages = [_entry(number, entry) for number, entry in enumerate(given)]
+    if keys is not None and len(keys) != len(given):
+        raise InvalidMail(f"There are {len(given)} mails and {len(keys)} keys; each mail takes one.")
+    messages = [_entry(number, entry, keys[number] if keys else None) for number, entry in enumerate(given)]
     return jobs.batch(messages, name=name, concurrency=AT_A_TIME, on_complete=report_batch.message())
 
 
@@ -214,14 +221,15 @@ _ACTORS: Mapping[str, Any] = {
 }
 
 
-def _entry(number: int, entry: Any) -> Queued:
+def _entry(number: int, entry: Any, key: str | None) -> Queued:
     try:
         if not isinstance(entry, Mapping) or set(entry) != {"to", "type", "data"}:
             raise InvalidMail(f"it takes to, type and data, and {entry!r:.200} was given.")
         actor, fields = _named(entry["type"], entry["to"], entry["data"])
     except InvalidMail as problem:
         raise InvalidMail(f"emails[{number}]: {problem}") from None
-    message: Queued = actor.message_with_options(kwargs=fields)
+    once = {"dedup_key": key, "throttle": TWO_DAYS} if key else {}
+    message: Queued = actor.message_with_options(kwargs=fields, **once)
     return message
 
 
