@@ -74,9 +74,13 @@ class Deliveries:
         found = sa.select(WebhookDelivery).where(WebhookDelivery.tenant == tenant, WebhookDelivery.id == id)
         return self.session.scalar(found)
 
+    def get(self, id: str) -> WebhookDelivery | None:
+        """Return a delivery whoever's it is, for operators; None for none."""
+        return self.session.get(WebhookDelivery, id)
+
     def page(
         self,
-        tenant: str,
+        tenant: str | None,
         limit: int,
         *,
         endpoint: str | None = None,
@@ -86,13 +90,15 @@ class Deliveries:
         """Return a tenant's deliveries, the latest first.
 
         Args:
-            tenant: Whose.
+            tenant: Whose; None = of all tenants, which operators ask for.
             limit: How many at the most.
             endpoint: Only to this endpoint.
             state: Only in this state.
             after: Time and id of the last one on the page before.
         """
-        query = sa.select(WebhookDelivery).where(WebhookDelivery.tenant == tenant)
+        query = sa.select(WebhookDelivery)
+        if tenant is not None:
+            query = query.where(WebhookDelivery.tenant == tenant)
         if endpoint is not None:
             query = query.where(WebhookDelivery.endpoint_id == endpoint)
         if state is not None:

@@ -83,6 +83,7 @@ class Webhooks:
             return delivering.deliver(self, delivery_id)
 
         self.actor = deliver_webhook
+        jobs.broker.companions["webhooks"] = self
 
     @property
     def session(self) -> Session:
