@@ -170,6 +170,7 @@ class Understudy(JobVerbs, EventVerbs):
         missed: str = LATEST,
         grace: timedelta | int = GRACE_SECONDS,
         overlap: str = ALLOW,
+        enabled: bool = True,
     ) -> Callable[[A], A]:
         """Send an actor by the clock; stands above `@jobs.actor(...)`.
 
@@ -184,6 +185,7 @@ class Understudy(JobVerbs, EventVerbs):
                 `all`, at most 100.
             grace: How late the latest slot may be fired, as s or timedelta.
             overlap: What becomes of a slot while an earlier job has not ended: `allow`, `skip` or `queue`.
+            enabled: False = it fires once an operator has enabled it.
 
         Raises:
             ConfigError: The expression, the zone, a policy or an option is invalid, or the name is taken.
@@ -209,6 +211,7 @@ class Understudy(JobVerbs, EventVerbs):
                     missed,
                     seconds_of(grace),
                     overlap,
+                    enabled,
                 )
             )
             return actor
