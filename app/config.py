@@ -270,6 +270,7 @@ def _complete(values: dict[str, Any], instance: Path) -> None:
     values.setdefault("MAIL_USE_SSL", values["SMTP_PORT"] == 465)
     values.setdefault("MAIL_USERNAME", values["SMTP_USER"])
     values.setdefault("MAIL_PASSWORD", values["SMTP_PASS"])
+    values.setdefault("MAIL_TIMEOUT", values["SMTP_TIMEOUT"])
     values.setdefault("MAIL_DEFAULT_SENDER", parseaddr(values["SMTP_FROM"]))
 
 

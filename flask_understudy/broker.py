@@ -39,6 +39,9 @@ class LedgerBroker(HookingBroker):
 
     Args:
         middleware: The ordered stack; see `flask_understudy.middleware`.
+
+    Attributes:
+        companions: What was made beside the actors by parts that an application need not have, by name: `webhooks`.
     """
 
     def __init__(self, middleware: list[Middleware]) -> None:
@@ -50,6 +53,7 @@ class LedgerBroker(HookingBroker):
         self.worker: WorkerProcess | None = None
         self.worker_kind = "worker"
         self.schedules: list[DeclaredSchedule] = []
+        self.companions: dict[str, Any] = {}
         self.capacity: Capacity | None = None
 
     # -- whose ledger ----------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -39,16 +40,24 @@ class Receiver:
         requests: What came, oldest first.
         replies: What is answered next, one each; then 204.
         hold: While it is cleared, requests wait for their answers.
+        most_at_once: How many requests it had at a time at the most.
 
     Args:
         port: The port; by default a free one.
+        pause_seconds: How long each answer takes.
         context: Makes it HTTPS.
     """
 
     host = "127.0.0.1"
 
-    def __init__(self, *, port: int | None = None, context: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, *, port: int | None = None, pause_seconds: float = 0, context: ssl.SSLContext | None = None
+    ) -> None:
         self.port = port or free_port()
+        self.pause_seconds = pause_seconds
+        self.most_at_once = 0
+        self._at_once = 0
+        self._lock = threading.Lock()
         self.requests: list[Received] = []
         self.replies: list[Reply] = []
         self.always: Reply | None = None
@@ -70,8 +79,14 @@ class Receiver:
             def do_POST(self) -> None:
                 length = int(self.headers["Content-Length"])
                 names = {name.lower(): value for name, value in self.headers.items()}
+                with receiver._lock:
+                    receiver._at_once += 1
+                    receiver.most_at_once = max(receiver.most_at_once, receiver._at_once)
                 receiver.requests.append(Received(self.path, names, self.rfile.read(length)))
                 receiver.hold.wait(30)
+                time.sleep(receiver.pause_seconds)
+                with receiver._lock:  # before the answer, after which the next may come
+                    receiver._at_once -= 1
                 reply = receiver.replies.pop(0) if receiver.replies else receiver.always or Reply()
                 self.send_response(reply.status)
                 for name, value in reply.headers.items():

@@ -1,5 +1,7 @@
 """Mail in the background: the actors that send it, and the functions that queue it.
 
+Mail that is given in full is sent by ``email:send``, which `app.extensions.mail` declares.
+
 The functions have the names of the seed documents (A07, A10, A35 to A41) and return at once, with the message of
 the job. They use the queue when there is one: with the broker down the mail is sent by the process that
 asks (J01). What is wrong with a mail is said here, before anything is stored.
@@ -7,17 +9,19 @@ asks (J01). What is wrong with a mail is said here, before anything is stored.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
 import dramatiq
+from flask_mail import Message
 
-from app.extensions import db, jobs
+from app.extensions import db, jobs, mail
 from app.services import email as mails
 from app.services import passwords
 from flask_understudy import Batch, current_job
-from flask_understudy.contrib.mail import PERMANENT, InvalidMail, check, check_sender
+from flask_understudy.contrib.mail import PERMANENT, InvalidMail, check
 
 Result = dict[str, Any]
 Queued = dramatiq.Message[Any]
@@ -35,6 +39,7 @@ _COMMON: dict[str, Any] = {
 #: How many mails of one batch are sent at a time, by all workers together (A11).
 AT_A_TIME = 10
 MOST_OF_A_BATCH = 10_000
+TWO_DAYS = timedelta(days=2)
 
 #: Three tries, after 1 s and 2 s (D07): these mails are short-lived. Raw mail has the queue's five.
 _OF_TEMPLATES: dict[str, Any] = {"max_retries": 2, "min_backoff": 1_000, "backoff_factor": 2}
@@ -117,21 +122,9 @@ def send_named(email: str, mail: str, data: dict[str, Any]) -> Result:
 def report_batch(batch_id: str = "") -> Result:
     """Say at the end of a batch to whom its mails could not be sent."""
     progress, failed = jobs.find_batch(batch_id).progress(), failed_of_batch(batch_id)
-    for mail in failed:
-        current_job.log("not sent: %s", mail["error"])
+    for entry in failed:
+        current_job.log("not sent: %s", entry["error"])
     return {"batch": batch_id, "total": progress.total, "sent": progress.completed, "failed": failed}
-
-
-@jobs.actor(actor_name="email:send", priority=PRIORITY, sensitive=("html", "text"), api=True, **_COMMON)
-def send_email(
-    to: str | list[str],
-    subject: str,
-    html: str | None = None,
-    text: str | None = None,
-    sender: str | None = None,
-) -> Result:
-    """Send a mail that the caller wrote."""
-    return mails.send(to, subject, text=text, html=html, sender=sender, job_id=current_job.id)
 
 
 def send_welcome_email(email: str, name: str) -> Queued:
@@ -196,15 +189,14 @@ def queue_email(
             raise InvalidMail("queue_email takes (type, to, data), or to=, subject=, html=, text=, from_=.")
         name, recipient, data = template
         return _queue(name, recipient, data, priority)
-    check(to or [], subject or "", text=text, html=html)
-    if from_ is not None:
-        check_sender(from_)
-    fields = {"to": to, "subject": subject, "html": html, "text": text, "sender": from_}
-    given = {name: value for name, value in fields.items() if value is not None}
-    return send_email.send_with_options(kwargs=given, priority=priority)
+    recipients: list[Any] = [to] if isinstance(to, str) else list(to or [])
+    message = Message(subject or "", recipients, text, html, sender=from_)
+    return mail.send_later(message, priority=priority)
 
 
-def queue_batch_emails(emails: Iterable[Mapping[str, Any]], *, name: str = "") -> Batch:
+def queue_batch_emails(
+    emails: Iterable[Mapping[str, Any]], *, name: str = "", keys: Sequence[str] | None = None
+) -> Batch:
     """Queue many mails of ours, of which ten are sent at a time whatever the number of workers (A10, A11).
 
     One that cannot be sent harms no other; at the end a job ``email:send-batch`` has the failed ones in its result,
@@ -213,6 +205,7 @@ def queue_batch_emails(emails: Iterable[Mapping[str, Any]], *, name: str = "") -
     Args:
         emails: Up to 10,000, each as ``{"to": address, "type": name of a mail, "data": its fields}``.
         name: For people.
+        keys: One for each mail, of which no second one with the same key is queued within two days.
 
     Raises:
         InvalidMail: Naming the mail by its position, and what is wrong with it; nothing was stored.
@@ -220,7 +213,9 @@ def queue_batch_emails(emails: Iterable[Mapping[str, Any]], *, name: str = "") -
     given = list(emails)
     if not 1 <= len(given) <= MOST_OF_A_BATCH:
         raise InvalidMail(f"A batch has 1 to {MOST_OF_A_BATCH} mails, not {len(given)}.")
-    messages = [_entry(number, entry) for number, entry in enumerate(given)]
+    if keys is not None and len(keys) != len(given):
+        raise InvalidMail(f"There are {len(given)} mails and {len(keys)} keys; each mail takes one.")
+    messages = [_entry(number, entry, keys[number] if keys else None) for number, entry in enumerate(given)]
     return jobs.batch(messages, name=name, concurrency=AT_A_TIME, on_complete=report_batch.message())
 
 
@@ -246,14 +241,15 @@ _ACTORS: Mapping[str, Any] = {
 }
 
 
-def _entry(number: int, entry: Any) -> Queued:
+def _entry(number: int, entry: Any, key: str | None) -> Queued:
     try:
         if not isinstance(entry, Mapping) or set(entry) != {"to", "type", "data"}:
             raise InvalidMail(f"it takes to, type and data, and {entry!r:.200} was given.")
         actor, fields = _named(entry["type"], entry["to"], entry["data"])
     except InvalidMail as problem:
         raise InvalidMail(f"emails[{number}]: {problem}") from None
-    message: Queued = actor.message_with_options(kwargs=fields)
+    once = {"dedup_key": key, "throttle": TWO_DAYS} if key else {}
+    message: Queued = actor.message_with_options(kwargs=fields, **once)
     return message
 
 

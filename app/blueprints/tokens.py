@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Annotated, Any
 
-from flask import Blueprint
+from flask import Blueprint, current_app
 from pydantic import Field, StringConstraints
 
 from app.auth import current_principal, requires
@@ -15,6 +15,7 @@ from app.models.base import utcnow
 from app.policies import SCOPES, check_scopes
 from app.services import tokens
 from flask_understudy.contrib.api import Answer, Body, Instant, Problem, invalid, not_found, once, operation
+from flask_understudy.contrib.webhooks.sealing import Seal
 
 bp = Blueprint("tokens", __name__, url_prefix="/api/jobs/tokens")
 
@@ -85,8 +86,8 @@ def listing() -> Any:
 @operation(tag=TAG, body=TokenOrder, answers={201: MadeToken})
 def create(body: TokenOrder) -> Any:
     """Make a token; its secret is shown this once. Nobody grants what they do not have."""
-    caller = current_principal()
-    return once(db.session, caller.tenant, caller.subject, functools.partial(_create, body))
+    caller, create_it = current_principal(), functools.partial(_create, body)
+    return once(db.session, caller.tenant, caller.subject, create_it, seal=Seal(current_app))
 
 
 def _create(body: TokenOrder) -> tuple[dict[str, Any], int]:

@@ -1,7 +1,7 @@
 """Subscriptions to webhooks over HTTP (K06).
 
-A secret that is made here is shown in the answer that made it, this once. Those two answers are not kept for an
-``Idempotency-Key``, as they would be in clear.
+A secret that is made here is shown in the answer that made it, this once. For an ``Idempotency-Key`` those answers are
+kept sealed.
 """
 
 from __future__ import annotations
@@ -48,17 +48,20 @@ def list_endpoints() -> Any:
 @bp.post("")
 @requires("admin")
 @operation(tag=TAG, body=NewEndpoint, answers={201: MadeEndpoint}, errors=(409,))
-def create_endpoint(body: NewEndpoint) -> Any:
+def create_endpoint(body: NewEndpoint) -> Response:
     """Subscribe to events. A secret that is made here is shown this once."""
-    caller = current_principal()
-    endpoint, secret = checked(
-        lambda: webhooks.endpoints.create(
-            caller.tenant, body.url, body.events, secret=body.secret, description=body.description
+    tenant = current_principal().tenant
+
+    def create() -> tuple[Shape, int]:
+        endpoint, secret = checked(
+            lambda: webhooks.endpoints.create(
+                tenant, body.url, body.events, secret=body.secret, description=body.description
+            )
         )
-    )
-    note("create", endpoint.id)
-    db.session.commit()
-    return MadeEndpoint(endpoint=of_endpoint(endpoint), secret=None if body.secret else secret), 201
+        note("create", endpoint.id)
+        return MadeEndpoint(endpoint=of_endpoint(endpoint), secret=None if body.secret else secret), 201
+
+    return once_as(create, tells_secret=True)
 
 
 @bp.get("/<endpoint_id>")
@@ -99,13 +102,16 @@ def delete_endpoint(endpoint_id: str) -> tuple[str, int]:
 @bp.post("/<endpoint_id>/rotate")
 @requires("admin")
 @operation(tag=TAG, body=Rotation, body_is_optional=True, answers={200: MadeEndpoint})
-def rotate_secret(endpoint_id: str, body: Rotation) -> Any:
+def rotate_secret(endpoint_id: str, body: Rotation) -> Response:
     """Give a subscription a new secret; the old one signs as well for a while."""
     endpoint, overlap = own_endpoint(endpoint_id), dt.timedelta(hours=body.overlap_hours)
-    secret, _ = checked(lambda: webhooks.endpoints.rotate(endpoint, secret=body.secret, overlap=overlap))
-    note("rotate", endpoint_id)
-    db.session.commit()
-    return MadeEndpoint(endpoint=of_endpoint(endpoint), secret=None if body.secret else secret)
+
+    def rotate() -> tuple[Shape, int]:
+        secret, _ = checked(lambda: webhooks.endpoints.rotate(endpoint, secret=body.secret, overlap=overlap))
+        note("rotate", endpoint_id)
+        return MadeEndpoint(endpoint=of_endpoint(endpoint), secret=None if body.secret else secret), 200
+
+    return once_as(rotate, tells_secret=True)
 
 
 @bp.post("/<endpoint_id>/test")

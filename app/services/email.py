@@ -88,26 +88,7 @@ def send_template(to: str, name: str, data: Mapping[str, Any], *, job_id: str) -
         MailRejected: The mail server will never take it.
     """
     mail = write(name, data)
-    return send(to, mail.subject, text=mail.text, html=mail.html, job_id=job_id)
-
-
-def send(
-    to: str | list[str],
-    subject: str,
-    *,
-    text: str | None = None,
-    html: str | None = None,
-    sender: str | None = None,
-    job_id: str,
-) -> dict[str, Any]:
-    """Hand a mail to the mail server; return what it answered.
-
-    Raises:
-        InvalidMail: It cannot be sent as it is.
-        MailRejected: The mail server will never take it.
-    """
-    letter = compose(to, subject, text=text, html=html, sender=sender, job_id=job_id)
-    return deliver(letter, timeout_seconds=current_app.config["SMTP_TIMEOUT"])
+    return deliver(compose(to, mail.subject, text=mail.text, html=mail.html, job_id=job_id))
 
 
 def absolute_url(link: str) -> str:

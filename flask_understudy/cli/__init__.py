@@ -4,6 +4,7 @@ from flask import Flask
 
 from . import (  # noqa: F401 - they declare commands
     batches,
+    deliveries,
     doctor,
     events,
     following,
@@ -18,6 +19,7 @@ from . import (  # noqa: F401 - they declare commands
     tenants,
     verbs,
     watching,
+    webhooks,
     workers,
     workflows,
 )

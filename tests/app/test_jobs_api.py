@@ -53,6 +53,7 @@ def test_stats_name_the_six_queues_even_when_they_are_empty(client: FlaskClient,
     )
 
 
+@pytest.mark.requirement("A24")
 def test_a_mail_is_sent_through_the_generic_door_in_the_caller_s_name(
     app: Flask, client: FlaskClient, auth_header: Headers, user_a: User
 ) -> None:

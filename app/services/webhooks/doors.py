@@ -43,15 +43,15 @@ def settle() -> None:
     db.session.commit()
 
 
-def once_as(act: Callable[[], tuple[Shape, int]]) -> Response:
-    """Do something once, in one transaction, and answer with a shape."""
+def once_as(act: Callable[[], tuple[Shape, int]], *, tells_secret: bool = False) -> Response:
+    """Do something once, in one transaction, and answer with a shape; one that tells a secret is kept sealed."""
     caller = current_principal()
 
     def answer() -> tuple[dict[str, Any], int]:
         shape, status = act()
         return shape.model_dump(mode="json", by_alias=True), status
 
-    return once(db.session, caller.tenant, caller.subject, answer)
+    return once(db.session, caller.tenant, caller.subject, answer, seal=webhooks.seal if tells_secret else None)
 
 
 def checked(act: Callable[[], T]) -> T:

@@ -1,4 +1,9 @@
-"""Mail from jobs: Flask-Mail with time limits, refused header tricks and clear verdicts.
+"""Mail from jobs: Flask-Mail with a queue, time limits, refused header tricks and clear verdicts.
+
+    mail = JobMail(jobs)  # in place of `Mail()`
+    mail.send_later(Message("Hello", recipients=["ada@example.com"], body="…"))
+
+or within an actor of your own:
 
     letter = compose("ada@example.com", "Hello", text="…", html="…", job_id=current_job.id)
     deliver(letter)
@@ -12,6 +17,7 @@ twice after a crash can be recognised as one.
 from .delivery import BoundedConnection, deliver
 from .errors import PERMANENT, InvalidMail, MailError, MailRejected
 from .headers import parse_address
+from .later import JobMail
 from .letter import MOST_RECIPIENTS, Letter, check, check_sender, compose
 
 __all__ = [
@@ -19,6 +25,7 @@ __all__ = [
     "PERMANENT",
     "BoundedConnection",
     "InvalidMail",
+    "JobMail",
     "Letter",
     "MailError",
     "MailRejected",

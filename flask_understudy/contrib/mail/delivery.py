@@ -6,6 +6,7 @@ import logging
 import smtplib
 import socket
 import ssl
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Any
 
@@ -23,28 +24,34 @@ STARTTLS_PORT = 587
 TLS_PORT = 465
 
 
-def deliver(letter: Letter, *, timeout_seconds: float = 10.0) -> dict[str, Any]:
+#: s to wait for the mail server at each step, unless `MAIL_TIMEOUT` says otherwise.
+TIMEOUT_SECONDS = 10.0
+
+
+def deliver(letter: Letter, *, timeout_seconds: float | None = None) -> dict[str, Any]:
     """Hand a mail to the mail server of the current application.
 
     Args:
         letter: What `compose` returned.
-        timeout_seconds: How long to wait for the server at each step.
+        timeout_seconds: s to wait for the server at each step; default `MAIL_TIMEOUT`, else 10.
 
     Returns:
         `messageId`; `accepted`, the number of recipients the server took; and `refused`, its answer
-        for each recipient that it did not take although it took others.
+        for each recipient that it did not take although it took others. Of those whom nobody else
+        is to see it says no more than `bcc`.
 
     Raises:
         MailRejected: The server will never take it.
         smtplib.SMTPException, OSError: The server is not there, or asks to try again later.
     """
+    if timeout_seconds is None:
+        timeout_seconds = float(current_app.config.get("MAIL_TIMEOUT") or TIMEOUT_SECONDS)
     with BoundedConnection(current_app.extensions["mail"], timeout_seconds) as connection:
         connection.send(letter)
     refused = connection.refused
     if refused:
-        logger.warning("%d of %d recipients were refused", len(refused), len(letter.addressees))
-    accepted = len(letter.addressees) - len(refused)
-    return {"messageId": letter.msgId, "accepted": accepted, "refused": refused}
+        logger.warning("%d of %d recipients were refused", len(refused), len(refused) + connection.accepted)
+    return {"messageId": letter.msgId, "accepted": connection.accepted, "refused": refused}
 
 
 class BoundedConnection(flask_mail.Connection):
@@ -54,12 +61,14 @@ class BoundedConnection(flask_mail.Connection):
     unless `MAIL_VERIFY_TLS` is False.
 
     Attributes:
+        accepted: How many recipients of the last mail the server took.
         refused: The server's answer for each recipient of the last mail that it did not take.
     """
 
-    def __init__(self, mail: Any, timeout_seconds: float = 10.0) -> None:
+    def __init__(self, mail: Any, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
         super().__init__(mail)
         self.timeout_seconds = timeout_seconds
+        self.accepted = 0
         self.refused: dict[str, str] = {}
 
     def configure_host(self) -> smtplib.SMTP | smtplib.SMTP_SSL:
@@ -95,19 +104,23 @@ class BoundedConnection(flask_mail.Connection):
         """
         sender = envelope_from or message.sender
         author = parse_address(sender if isinstance(sender, str) else sender[1]).addr_spec
-        recipients = [
-            parse_address(entry if isinstance(entry, str) else entry[1]).addr_spec for entry in message.recipients
-        ]
+        seen = _addresses([*message.recipients, *message.cc])
+        unseen = [address for address in _addresses(message.bcc) if address not in seen]
         content = message.as_bytes()
         answers: dict[str, tuple[int, bytes]] = {}
         if self.host is not None:
             try:
-                answers = self.host.sendmail(author, recipients, content)
+                answers = self.host.sendmail(author, seen + unseen, content)
             except smtplib.SMTPException as error:
                 if verdict := _final(error):
-                    raise MailRejected(f"The mail server refused the mail: {verdict}") from error
+                    reason = f"The mail server refused the mail: {_hidden(verdict, unseen)}"
+                    raise MailRejected(reason) from (None if unseen else error)
+                if unseen and isinstance(error, smtplib.SMTPRecipientsRefused):
+                    raise smtplib.SMTPException("The mail server takes none of the recipients now.") from None
                 raise
-        self.refused = {recipient: _readable(*answer) for recipient, answer in answers.items()}
+        self.accepted = len(seen) + len(unseen) - len(answers)
+        said = ((_hidden(to, unseen), _hidden(_readable(*answer), unseen)) for to, answer in answers.items())
+        self.refused = dict(said)
         app = current_app._get_current_object()  # type: ignore[attr-defined]
         flask_mail.email_dispatched.send(app, message=message)
 
@@ -127,6 +140,18 @@ class BoundedConnection(flask_mail.Connection):
             logger.debug("The mail server hung up first.")
         finally:
             self.host.close()
+
+
+def _addresses(entries: Iterable[str | tuple[str, str]]) -> list[str]:
+    """Return the bare addresses, each once."""
+    found = [parse_address(entry if isinstance(entry, str) else entry[1]).addr_spec for entry in entries]
+    return list(dict.fromkeys(found))
+
+
+def _hidden(text: str, addresses: list[str]) -> str:
+    for address in addresses:
+        text = text.replace(address, "bcc")
+    return text
 
 
 def _final(error: smtplib.SMTPException) -> str | None:

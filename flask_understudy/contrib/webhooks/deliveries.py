@@ -25,7 +25,7 @@ _CHUNK = 500
 #: What a delivery says whose job came to an end without it: killed, cancelled, deleted.
 LEFT = "its_job_ended"
 
-#: Makes the message of a job that delivers: of the delivery's id, its tenant, and options of the send.
+#: Makes the message of a job that delivers: of the delivery's id, tenant, endpoint and URL, and options of the send.
 MakeMessage = Callable[..., dramatiq.Message[Any]]
 SendMany = Callable[[list[dramatiq.Message[Any]]], Any]
 
@@ -61,7 +61,7 @@ class Deliveries:
 
     def store(self, deliveries: list[WebhookDelivery], **options: Any) -> list[WebhookDelivery]:
         """Store deliveries with their jobs."""
-        messages = [self.message(delivery.id, delivery.tenant, **options) for delivery in deliveries]
+        messages = [self.message(d.id, d.tenant, d.endpoint_id, d.url, **options) for d in deliveries]
         for delivery, message in zip(deliveries, messages, strict=True):
             delivery.job_id = message.message_id
         self.session.add_all(deliveries)
@@ -74,9 +74,13 @@ class Deliveries:
         found = sa.select(WebhookDelivery).where(WebhookDelivery.tenant == tenant, WebhookDelivery.id == id)
         return self.session.scalar(found)
 
+    def get(self, id: str) -> WebhookDelivery | None:
+        """Return a delivery whoever's it is, for operators; None for none."""
+        return self.session.get(WebhookDelivery, id)
+
     def page(
         self,
-        tenant: str,
+        tenant: str | None,
         limit: int,
         *,
         endpoint: str | None = None,
@@ -86,13 +90,15 @@ class Deliveries:
         """Return a tenant's deliveries, the latest first.
 
         Args:
-            tenant: Whose.
+            tenant: Whose; None = of all tenants, which operators ask for.
             limit: How many at the most.
             endpoint: Only to this endpoint.
             state: Only in this state.
             after: Time and id of the last one on the page before.
         """
-        query = sa.select(WebhookDelivery).where(WebhookDelivery.tenant == tenant)
+        query = sa.select(WebhookDelivery)
+        if tenant is not None:
+            query = query.where(WebhookDelivery.tenant == tenant)
         if endpoint is not None:
             query = query.where(WebhookDelivery.endpoint_id == endpoint)
         if state is not None:
@@ -139,11 +145,11 @@ class Deliveries:
             sa.update(WebhookDelivery)
             .where(WebhookDelivery.id.in_(ids), WebhookDelivery.state.in_(states))
             .values(state=PENDING, finished_at=None, error=None, queued_at=now())
-            .returning(WebhookDelivery.id, WebhookDelivery.tenant)
+            .returning(WebhookDelivery.id, WebhookDelivery.tenant, WebhookDelivery.endpoint_id, WebhookDelivery.url)
             .execution_options(synchronize_session=False)
         )
         rows = self.session.execute(again).all()
-        messages = {row.id: self.message(row.id, row.tenant) for row in rows}
+        messages = {row.id: self.message(*row) for row in rows}
         for id, message in messages.items():
             self.session.execute(
                 sa.update(WebhookDelivery)

@@ -83,6 +83,10 @@ class Rules:
         return cls(networks, config.webhook_http, frozenset(config.webhook_ports))
 
 
+#: For reading a URL that was accepted before, whatever the settings say today.
+ANYWHERE = Rules((_IPv4("0.0.0.0/0"), _IPv6("::/0")), with_http=True)
+
+
 @dataclass(frozen=True, slots=True)
 class Destination:
     """A URL, taken apart.

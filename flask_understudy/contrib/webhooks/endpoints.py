@@ -76,6 +76,17 @@ class Endpoints:
         found = sa.select(WebhookEndpoint).where(WebhookEndpoint.tenant == tenant, WebhookEndpoint.id == id)
         return self.session.scalar(found)
 
+    def get(self, id: str) -> WebhookEndpoint | None:
+        """Return an endpoint whoever's it is, for operators; None for none."""
+        return self.session.get(WebhookEndpoint, id)
+
+    def page(self, tenant: str | None, limit: int) -> Sequence[WebhookEndpoint]:
+        """Return a tenant's first endpoints, the oldest first; None = of all tenants, which operators ask for."""
+        query = sa.select(WebhookEndpoint)
+        if tenant is not None:
+            query = query.where(WebhookEndpoint.tenant == tenant)
+        return self.session.scalars(query.order_by(WebhookEndpoint.created_at, WebhookEndpoint.id).limit(limit)).all()
+
     def of_tenant(self, tenant: str) -> Sequence[WebhookEndpoint]:
         """Return a tenant's endpoints, the oldest first."""
         found = sa.select(WebhookEndpoint).where(WebhookEndpoint.tenant == tenant)

@@ -21,8 +21,9 @@ import dramatiq
 from sqlalchemy.orm import Session
 
 from ...joining import has_uncommitted_writes
+from ...limit import Limit
 from ...policy import backoff_ms
-from . import delivering, destinations
+from . import breaker, delivering, destinations
 from .deliveries import Deliveries, body_of
 from .destinations import Rules
 from .endpoints import Endpoints, check_event, check_secret
@@ -40,6 +41,8 @@ BACKOFF_FACTOR = 5
 MAX_BACKOFF_MS = 3_600_000
 TIME_LIMIT_MS = 30_000
 TEST_EVENT = "webhook.test"
+#: Requests to one receiver at a time, by all workers together: a slow one takes no more of them than that (S12).
+AT_A_TIME = 2
 
 
 class Webhooks:
@@ -72,6 +75,7 @@ class Webhooks:
             max_backoff=MAX_BACKOFF_MS,
             time_limit=TIME_LIMIT_MS,
             fallback="hold",
+            limit=Limit(concurrency=AT_A_TIME, key=_named_by_its_message),
             throws=(DeliveryGivenUp, DestinationNotAllowed),
         )
         def deliver_webhook(delivery_id: str) -> dict[str, Any]:
@@ -79,6 +83,7 @@ class Webhooks:
             return delivering.deliver(self, delivery_id)
 
         self.actor = deliver_webhook
+        jobs.broker.companions["webhooks"] = self
 
     @property
     def session(self) -> Session:
@@ -201,10 +206,17 @@ class Webhooks:
             session.rollback()
             raise
 
-    def _message(self, delivery_id: str, tenant: str, **options: Any) -> dramatiq.Message[Any]:
+    def _message(
+        self, delivery_id: str, tenant: str, endpoint_id: str | None, url: str | None, **options: Any
+    ) -> dramatiq.Message[Any]:
+        receiver = endpoint_id or breaker.key_of(tenant, destinations.read(url or "", destinations.ANYWHERE))
         if tenant:
             options["tenant"] = tenant
         message: dramatiq.Message[Any] = self.actor.message_with_options(
-            args=(delivery_id,), transaction=True, **options
+            args=(delivery_id,), transaction=True, concurrency_key=f"webhook:{receiver}", **options
         )
         return message
+
+
+def _named_by_its_message(delivery_id: str) -> None:
+    """Each message of a delivery says which receiver it is for; its id alone does not tell."""

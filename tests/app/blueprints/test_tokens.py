@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import sqlalchemy as sa
+from flask import Flask
 from flask.testing import FlaskClient
+
+from app.extensions import db
 
 Headers = Callable[..., dict[str, str]]
 URL = "/api/jobs/tokens"
@@ -29,6 +34,52 @@ def test_an_administrator_makes_lists_and_revokes_tokens(client: FlaskClient, au
     assert made.json["secret"] not in listed.text
     assert client.delete(f"{URL}/{made.json['token']['id']}", headers=admin).status_code == 204
     assert client.get("/api/jobs/stats", headers=secret).status_code == 401
+
+
+def in_the_database(app: Flask) -> str:
+    """All that the database holds, as text."""
+    with app.app_context():
+        tables = sa.inspect(db.engine).get_table_names()
+        return "".join(str(db.session.execute(sa.text(f"SELECT * FROM {table}")).all()) for table in tables)
+
+
+def test_a_secret_asked_for_again_with_its_key_is_the_same_and_stands_nowhere_in_clear(
+    app: Flask, client: FlaskClient, auth_header: Headers
+) -> None:
+    admin = auth_header(*ADMIN)
+    hook = {"url": "https://example.com/hook", "events": ["*"]}
+    endpoints = "/api/jobs/webhooks/endpoints"
+
+    def twice(path: str, body: object) -> str:
+        first, again = (client.post(path, json=body, headers=admin | {"Idempotency-Key": path}) for _ in range(2))
+        assert first.status_code < 300 and again.text == first.text, first.text
+        assert again.headers["Idempotent-Replayed"] == "true"
+        return first.text
+
+    token = json.loads(twice(URL, {"name": "ci", "scopes": ["read"]}))["secret"]
+    made = json.loads(twice(endpoints, hook))
+    rotated = json.loads(twice(f"{endpoints}/{made['endpoint']['id']}/rotate", {}))
+
+    held = in_the_database(app)
+    secrets = {token, made["secret"], rotated["secret"]}
+    assert len(secrets) == 3 and all(secrets)
+    assert [secret for secret in secrets if secret in held] == []
+    assert held.count("https://example.com/hook") == 1  # of the endpoint, not of two, nor of an answer in clear
+    assert len(client.get(endpoints, headers=admin).json["data"]) == 1
+
+
+def test_a_secret_that_was_sealed_with_another_key_is_not_told_again(
+    client: FlaskClient, auth_header: Headers, app: Flask
+) -> None:
+    admin = auth_header(*ADMIN) | {"Idempotency-Key": "one"}
+    order = {"name": "ci", "scopes": ["read"]}
+    client.post(URL, json=order, headers=admin)
+
+    app.secret_key = "a key that was made afterwards"
+    answer = client.post(URL, json=order, headers=admin)
+
+    assert (answer.status_code, answer.json["title"]) == (409, "Conflict")
+    assert "SECRET_KEY" in answer.json["detail"]
 
 
 @pytest.mark.requirement("P03", "P04")

@@ -88,3 +88,30 @@ def test_what_no_job_delivers_any_more_has_failed_and_can_be_replayed(sender: Se
     long_ago = sender.delivery(cancelled).created_at - timedelta(days=1)
     assert sender.on(endpoint, lambda w, e: w.deliveries.replay_failed(e, long_ago)) == 1
     assert sender.run(cancelled).state == "completed"
+
+
+@pytest.mark.parametrize("is_subscribed", [True, False])
+def test_two_at_a_time_holds_for_what_is_replayed_and_for_a_receiver_alone(
+    sender: Sender, receiver: Receiver, is_subscribed: bool
+) -> None:
+    def send(url: str) -> str:
+        return sender.act(lambda w: w.send(url, {}, "a-long-secret", "told", TENANT).id)  # type: ignore[no-any-return]
+
+    receiver.always = Reply(410)
+    if is_subscribed:
+        sender.subscribe(receiver.url)
+        ids = [sender.publish()[0] for _ in range(3)]
+    else:
+        ids = [send(f"{receiver.url}/{n}") for n in range(3)]
+    for id in ids:
+        sender.run(id)
+    for id in ids:
+        sender.act(lambda w, id=id: w.deliveries.replay(w.deliveries.find(TENANT, id)))
+    other = sender.delivery(send("http://127.0.0.2:9/hook")).job_id
+
+    process = sender.site.process()
+    jobs = [sender.delivery(id).job_id for id in ids]
+    claimed = [sender.site.claim(process, id) is not None for id in [*jobs, other]]
+
+    assert claimed == [True, True, False, True]
+    assert len({sender.site.job(id).limit_key for id in jobs}) == 1
