@@ -21,7 +21,7 @@ from app.services import audit
 from app.services.exports import files, lifecycle
 from flask_understudy.contrib.api import Body, Problem, instant, not_found, once, read_body, read_query
 from flask_understudy.contrib.exports import (
-    FORMATS,
+    ALL_FORMATS,
     FileMissing,
     LinkExpired,
     LinkInvalid,
@@ -106,7 +106,7 @@ def download(export_id: str) -> Response:
         file = files.storage().open(export.file_key)
     except FileMissing:
         raise Problem(410, detail="The file is gone; ask for a new export.") from None
-    format_ = FORMATS[export.format]
+    format_ = ALL_FORMATS[export.format]
     name = f"{export.type.lower().replace('_', '-')}-{export.created_at:%Y-%m-%d}.{format_.extension}"
     response = Response(
         wrap_file(request.environ, file, 64 * 1024), content_type=format_.media_type, direct_passthrough=True

@@ -21,7 +21,7 @@ from app.services.exports.files import Attempt
 from app.services.exports.types import Owner, checked_filters, type_named
 from flask_understudy import Principal
 from flask_understudy.contrib.api import Problem
-from flask_understudy.contrib.exports import FORMATS, StoredFile
+from flask_understudy.contrib.exports import StoredFile, UnsupportedExport, format_named
 
 log = logging.getLogger("app.exports")
 
@@ -33,11 +33,14 @@ def order(caller: Principal, type_: str, filters: Mapping[str, Any], format_: st
     """Add an export to the caller's transaction, PENDING.
 
     Raises:
-        Problem: 422 naming the type, format or filter that is unknown, and the valid ones.
+        Problem: 422 naming the type, format or filter that is unknown, and the valid ones; or the command
+            that installs what the format needs.
     """
     kind = type_named(type_)
-    if format_ not in FORMATS:
-        _refuse("/format", f"{format_!r} is no format; there are {', '.join(FORMATS)}")
+    try:
+        format_named(format_)
+    except UnsupportedExport as error:
+        _refuse("/format", str(error))
     if kind == "USER_DATA" and caller.subject.startswith("token:"):
         _refuse("/type", "USER_DATA is what is known about a person; this token belongs to a program")
     export = ExportJob(

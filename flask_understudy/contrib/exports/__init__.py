@@ -16,7 +16,7 @@ from .errors import (
     LinkInvalid,
     UnsupportedExport,
 )
-from .formats import ALL_FORMATS, FORMATS, REPORT_FORMATS, Format
+from .formats import ALL_FORMATS, FORMATS, REPORT_FORMATS, Format, format_named
 from .links import SignedLinks, content_disposition, safe_name
 from .report import Chart, Figure, Report, Table
 from .storage import LocalStorage, StoredFile
@@ -43,5 +43,6 @@ __all__ = [
     "Table",
     "UnsupportedExport",
     "content_disposition",
+    "format_named",
     "safe_name",
 ]
