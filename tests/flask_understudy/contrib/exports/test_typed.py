@@ -251,7 +251,7 @@ def test_memory_does_not_grow_with_the_rows(sqlite: sa.Connection, format: str, 
         finally:
             tracemalloc.stop()
 
-    peak(10)  # what is imported and kept
+    peak(few)  # what is imported and kept
 
     assert peak(many) - peak(few) < 10 * (many - few)  # bytes: nothing is kept of each row
 
