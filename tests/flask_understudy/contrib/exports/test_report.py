@@ -130,6 +130,20 @@ def test_pdf_has_its_fonts_inside_and_shows_more_than_latin_1() -> None:
             assert "/FontFile2" in name.get("/FontDescriptor", {}) or name["/BaseFont"] == "/Helvetica"
 
 
+def test_pdf_without_the_font_of_the_system_is_poorer_and_no_error() -> None:
+    code = """
+import os, sys
+import reportlab, reportlab.rl_config
+reportlab.rl_config.TTFSearchPath = [os.path.join(os.path.dirname(reportlab.__file__), "fonts")]
+from datetime import datetime
+from flask_understudy.contrib.exports import Report
+sys.stdout.buffer.write(b"".join(Report("Źródła €", "Жук 甲", datetime(2026, 1, 1)).chunks("pdf")))
+"""
+    ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+    assert "Zródła € ??? ? As of" in text_of(ran.stdout)[0]
+
+
 @pytest.mark.parametrize("format", REPORT_FORMATS)
 def test_hostile_text_is_a_text_like_any_other(format: str) -> None:
     hostile = report(
