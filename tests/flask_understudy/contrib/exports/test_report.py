@@ -109,6 +109,16 @@ def test_pdf_shows_every_part_and_counts_its_pages() -> None:
     assert all(f"Person {number} " in whole + " " for number in range(100))
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(1234567, "1,234,567"), (1234.5, "1,234.50"), (-0.0, "0"), (0.0123456, "0.0123"), (1e20, "1e+20"), ("7", "7")],
+)
+def test_figures_are_written_for_people(value: Any, shown: str) -> None:
+    [text] = text_of(written(report(figures=(Figure("First", value),), charts=(), tables=()), "pdf"))
+
+    assert f"First {shown} Page" in text.replace("Sales Page", "Page")
+
+
 def test_pdf_is_upright_or_wide_by_its_columns() -> None:
     def size(columns: int) -> tuple[float, float]:
         names = tuple(f"c{number}" for number in range(columns))
