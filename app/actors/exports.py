@@ -9,14 +9,14 @@ from typing import Any
 from app.extensions import jobs
 from app.services.exports import files, lifecycle
 from flask_understudy import current_job
-from flask_understudy.contrib.exports import ExportError
+from flask_understudy.contrib.exports import ExportTooLarge, UnsupportedExport
 from flask_understudy.errors import JobCancelled, LeaseLost, described
 
 #: Seconds between two reports of progress.
 REPORT_SECONDS = 0.5
 
 #: What another attempt would only meet again: too large, or nothing that can be written.
-PERMANENT = (ExportError,)
+PERMANENT = (ExportTooLarge, UnsupportedExport)
 
 
 @jobs.actor(

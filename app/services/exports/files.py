@@ -14,16 +14,30 @@ from flask import current_app
 from app.extensions import db
 from app.models.export_job import ExportJob, ExportType
 from app.services.exports.types import Owner, query_of
-from flask_understudy.contrib.exports import LocalStorage, RowStream, SignedLinks, StoredFile
+from flask_understudy.contrib.exports import ALL_FORMATS, RowStream, SignedLinks, Storage, StoredFile, storage_at
+
+#: How long a link to the bucket works, to which a download is sent on.
+SENT_ON_FOR = dt.timedelta(minutes=1)
 
 #: Rows between two reports of progress.
 EVERY_ROWS = 5_000
 
 
-def storage() -> LocalStorage:
-    """Return the folder of the files: ``EXPORT_DIR``, else ``exports`` in the instance folder."""
-    folder = current_app.config["EXPORT_DIR"] or Path(current_app.instance_path, "exports")
-    return LocalStorage(folder, max_bytes=current_app.config["EXPORT_MAX_BYTES"])
+def storage() -> Storage:
+    """Return where the files are: ``EXPORT_STORAGE_URL``, else ``EXPORT_DIR``, else ``exports`` in the instance folder.
+
+    Raises:
+        UnsupportedExport: The URL names no storage.
+    """
+    config = current_app.config
+    url = config["EXPORT_STORAGE_URL"] or config["EXPORT_DIR"] or Path(current_app.instance_path, "exports")
+    return storage_at(url, max_bytes=config["EXPORT_MAX_BYTES"])
+
+
+def name_of(export: ExportJob) -> str:
+    """Return the name that a download is saved under."""
+    ending = ALL_FORMATS[export.format].extension
+    return f"{export.type.lower().replace('_', '-')}-{export.created_at:%Y-%m-%d}.{ending}"
 
 
 def kept_for() -> dt.timedelta:
@@ -45,6 +59,19 @@ def signed_url(export: ExportJob) -> str | None:
     return f"{export.file_url}?token={token}"
 
 
+def elsewhere(export: ExportJob) -> str | None:
+    """Return the bucket's own link to a file, where downloads are to be sent on and the storage has one.
+
+    Raises:
+        FileMissing: The file is gone.
+        StorageUnavailable: The storage does not answer.
+    """
+    if not current_app.config["EXPORT_REDIRECT"] or export.file_key is None:
+        return None
+    media_type = ALL_FORMATS[export.format].media_type
+    return storage().link(export.file_key, SENT_ON_FOR, name_of(export), media_type)
+
+
 def check_link(export: ExportJob, token: str) -> None:
     """Let a link pass that was signed for this export.
 
@@ -57,7 +84,7 @@ def check_link(export: ExportJob, token: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt at a file: what is wanted, and the key it is written under."""
+    """One attempt at a file: what is wanted, and the key and name it is kept under."""
 
     export_id: str
     owner: Owner
@@ -65,6 +92,7 @@ class Attempt:
     filters: dict[str, Any]
     format: str
     key: str
+    name: str
 
 
 def write(
@@ -86,8 +114,12 @@ def write(
         def report(rows: int) -> None:
             on_progress(min(99.0, 100 * rows / max(total, 1)), f"{rows} of {total} rows")
 
-        stream = RowStream(connection, query, attempt.format, on_rows=report, every=EVERY_ROWS, check=check)
-        stored = storage().save(attempt.key, stream)
+        title = attempt.type.replace("_", " ").capitalize()
+        stream = RowStream(
+            connection, query, attempt.format, title=title, on_rows=report, every=EVERY_ROWS, check=check
+        )
+        media_type = stream.format.media_type
+        stored = storage().save(attempt.key, stream, filename=attempt.name, media_type=media_type)
     return stored, stream.rows
 
 

@@ -21,7 +21,7 @@ from app.services.exports.files import Attempt
 from app.services.exports.types import Owner, checked_filters, type_named
 from flask_understudy import Principal
 from flask_understudy.contrib.api import Problem
-from flask_understudy.contrib.exports import FORMATS, StoredFile
+from flask_understudy.contrib.exports import StorageUnavailable, StoredFile, UnsupportedExport, format_named
 
 log = logging.getLogger("app.exports")
 
@@ -33,11 +33,14 @@ def order(caller: Principal, type_: str, filters: Mapping[str, Any], format_: st
     """Add an export to the caller's transaction, PENDING.
 
     Raises:
-        Problem: 422 naming the type, format or filter that is unknown, and the valid ones.
+        Problem: 422 naming the type, format or filter that is unknown, and the valid ones; or the command
+            that installs what the format needs.
     """
     kind = type_named(type_)
-    if format_ not in FORMATS:
-        _refuse("/format", f"{format_!r} is no format; there are {', '.join(FORMATS)}")
+    try:
+        format_named(format_)
+    except UnsupportedExport as error:
+        _refuse("/format", str(error))
     if kind == "USER_DATA" and caller.subject.startswith("token:"):
         _refuse("/type", "USER_DATA is what is known about a person; this token belongs to a program")
     export = ExportJob(
@@ -102,6 +105,7 @@ def begin(export_id: str) -> Attempt | None:
         filters=dict(export.filters),
         format=export.format,
         key=store.new_key(),
+        name=files.name_of(export),
     )
     export.status = ExportStatus.PROCESSING
     export.file_key = attempt.key
@@ -130,10 +134,13 @@ def finish(attempt: Attempt, stored: StoredFile, rows: int) -> bool:
 
 
 def fail(attempt: Attempt, error: str) -> None:
-    """Mark an export as FAILED, and commit, if it is still this attempt's; its file is deleted."""
+    """Mark an export as FAILED, and commit, if it is still this attempt's; its file is deleted.
+
+    While the storage cannot be reached the key stays in the row, for `delete_expired`.
+    """
     db.session.rollback()
-    files.storage().delete(attempt.key)
-    _mark(attempt, status=ExportStatus.FAILED, error=error[:LONGEST_ERROR], file_key=None)
+    key = attempt.key if _is_left(attempt.key) else None
+    _mark(attempt, status=ExportStatus.FAILED, error=error[:LONGEST_ERROR], file_key=key)
 
 
 def settle(export: ExportJob) -> None:
@@ -147,12 +154,11 @@ def settle(export: ExportJob) -> None:
     if job is not None and job.state not in {"failed", "cancelled"}:
         return
     error = "Its job is gone." if job is None else job.error or job.reason or f"The job was {job.state}."
-    if export.file_key is not None:
-        files.storage().delete(export.file_key)
+    key = export.file_key if export.file_key is not None and _is_left(export.file_key) else None
     db.session.execute(
         sa.update(ExportJob)
         .where(ExportJob.id == export.id, ExportJob.status.in_(UNFINISHED))
-        .values(status=ExportStatus.FAILED, error=str(error)[:LONGEST_ERROR], file_key=None)
+        .values(status=ExportStatus.FAILED, error=str(error)[:LONGEST_ERROR], file_key=key)
     )
     db.session.commit()
     db.session.refresh(export)
@@ -173,13 +179,24 @@ def delete_expired() -> int:
     for export in db.session.scalars(sa.select(ExportJob).where(ExportJob.status.in_(UNFINISHED))).all():
         settle(export)
     store = files.storage()
-    expired = sa.select(ExportJob).where(ExportJob.expires_at < utcnow(), ExportJob.file_key.is_not(None))
+    is_over = sa.or_(ExportJob.expires_at < utcnow(), ExportJob.status == ExportStatus.FAILED)
+    expired = sa.select(ExportJob).where(is_over, ExportJob.file_key.is_not(None))
     deleted = 0
     for export in db.session.scalars(expired).all():
         deleted += store.delete(str(export.file_key))
         export.file_key = None
         db.session.commit()
     return deleted + store.sweep()
+
+
+def _is_left(key: str) -> bool:
+    """Delete a file; return whether it is left because the storage cannot be reached."""
+    try:
+        files.storage().delete(key)
+    except StorageUnavailable as error:
+        log.warning("the file of a failed export is left for the next clean-up: %s", error)
+        return True
+    return False
 
 
 def _owned(caller: Principal) -> sa.Select[ExportJob]:
