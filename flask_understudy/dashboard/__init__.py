@@ -15,6 +15,7 @@ from . import (  # noqa: F401 - they declare the pages
     live,
     overview,
     queues,
+    schedules,
     signing_in,
 )
 from .pages import bp
