@@ -17,6 +17,7 @@ from . import (  # noqa: F401 - they declare the pages
     queues,
     schedules,
     signing_in,
+    workflows,
 )
 from .pages import bp
 

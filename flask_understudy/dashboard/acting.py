@@ -129,6 +129,8 @@ def _said(answer: Any) -> str:
         number = getattr(shape, name, None)
         if isinstance(number, int):
             return f"{number} {'job' if number == 1 else 'jobs'} {name}."
+    if getattr(shape, "decided_at", None) is not None:
+        return f"It is {shape.state}; the job goes on."
     return "Done."
 
 
