@@ -10,6 +10,7 @@ from flask import Flask
 from . import (  # noqa: F401 - they declare the pages
     acting,
     bulks,
+    events,
     failures,
     jobs,
     live,

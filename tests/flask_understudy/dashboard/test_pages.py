@@ -106,7 +106,18 @@ def test_what_is_another_tenant_s_is_not_there(api: Api) -> None:
     assert api.site.job(job).state == "failed"
 
 
-@pytest.mark.parametrize("path", ["/jobs/nothing", "/queues/nowhere", "/bulk/none", "/schedules/nothing", "/runs/none"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/jobs/nothing",
+        "/queues/nowhere",
+        "/bulk/none",
+        "/schedules/nothing",
+        "/runs/none",
+        "/events/none",
+        "/events/types/none",
+    ],
+)
 def test_what_is_not_there_is_a_page_that_says_so(sqlite_api: Api, path: str) -> None:
     assert "<h1>Not Found</h1>" in signed_in(sqlite_api).see(path, 404)
 
