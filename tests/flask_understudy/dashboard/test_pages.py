@@ -116,6 +116,7 @@ def test_what_is_another_tenant_s_is_not_there(api: Api) -> None:
         "/runs/none",
         "/events/none",
         "/events/types/none",
+        "/batches/none",
     ],
 )
 def test_what_is_not_there_is_a_page_that_says_so(sqlite_api: Api, path: str) -> None:
