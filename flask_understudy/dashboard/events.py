@@ -65,11 +65,8 @@ def send_test_event(event_name: str) -> Response:
             raise problem from error
         return rendered("event_type", 422, **_type_page(event_name, text, tenant, said(problem)))
     response = redirect(url_for(f"{bp.name}.show_event_page", event_id=sent.id), 303)
-    n = len(sent.jobs)
-    told = (
-        "It is published; nobody listens." if not n else f"It is published; {n} {'job' if n == 1 else 'jobs'} hear it."
-    )
-    browser.tell(response, told)  # type: ignore[arg-type]
+    heard = {0: "nobody listens", 1: "1 job hears it"}.get(len(sent.jobs), f"{len(sent.jobs)} jobs hear it")
+    browser.tell(response, f"It is published; {heard}.")  # type: ignore[arg-type]
     return response  # type: ignore[return-value]
 
 
