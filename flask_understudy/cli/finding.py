@@ -89,6 +89,7 @@ _OPTIONS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("--error", "error", {"help": "Part of the error."}),
     ("--fingerprint", "fingerprint", {"help": "Of the error; see: flask jobs failures."}),
     ("--correlation-id", "correlation_id", {"help": "Shared by the jobs of one request."}),
+    ("--batch", "batch_id", {"help": "The batch that they are part of."}),
     ("--payload", "payload", {"multiple": True, "type": PathAndValue(), "help": "Argument, such as order.id:42."}),
     ("--created-after", "created_after", {"type": When(), "help": "Time, or age such as 2h."}),
     ("--created-before", "created_before", {"type": When(), "help": "Likewise."}),

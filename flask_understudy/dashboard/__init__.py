@@ -9,13 +9,17 @@ from flask import Flask
 
 from . import (  # noqa: F401 - they declare the pages
     acting,
+    batches,
     bulks,
+    events,
     failures,
     jobs,
     live,
     overview,
     queues,
+    schedules,
     signing_in,
+    workflows,
 )
 from .pages import bp
 

@@ -1,7 +1,8 @@
 """Buttons: a form names the door of its action, and what goes through it.
 
 A field that the door's rule names is part of the path; others are fields of its body. A name that ends in `[]` is a
-list, one that ends in `:json` is JSON. What destroys something is asked for once more, on a page of its own.
+list, one that ends in `:json` is JSON, one that ends in `:query` is part of the door's query. What destroys something
+is asked for once more, on a page of its own.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from typing import Any
+from urllib.parse import quote
 
 from flask import Response, redirect, request
 from pydantic import BaseModel
@@ -27,9 +29,14 @@ QUESTIONS = {
     "clean_queue": "Delete the ended jobs of this queue?",
     "retry_failed_of_queue": "Try every failed job of this queue again?",
     "retry_failures": "Try every job again that failed like this?",
+    "delete_schedule": "Delete this schedule? Its jobs stay.",
+    "cancel_scheduled": "Cancel this job? It never starts.",
+    "cancel_run": "Cancel this run? If it runs it is asked to stop.",
+    "cancel_batch": "Cancel what is left of this batch? Jobs that run are asked to stop.",
 }
 
-_OURS = {"csrf", "next", "confirmed", "done"}
+#: Fields that are no door's: `next` is where to go on, `then` where to when it was done (`{id}` is the answer's id).
+_OURS = {"csrf", "next", "then", "confirmed", "done"}
 _NAMES = re.compile(r"<(?:[^:<>]+:)?([^<>]+)>")
 
 
@@ -50,12 +57,20 @@ def do(name: str) -> Response:
         problem = problems.problem_of(error)
         if problem.status in {401, 500}:
             raise problem from error
-        return _go(back, problem.detail or problem.title, is_problem=True)
+        return _go(back, said(problem), is_problem=True)
+    if "then" in request.form:
+        back = browser.own_path(request.form["then"].replace("{id}", _id_of(answer)))
     return _go(back, request.form.get("done") or _said(answer))
 
 
-def _arguments(door: Door) -> tuple[dict[str, Any], BaseModel | None]:
-    """Return the values of the rule's names, and the body.
+def said(problem: Problem) -> str:
+    """Return what is wrong, in one text."""
+    wrong = "; ".join(f"{error['pointer'].lstrip('/')}: {error['detail']}" for error in problem.errors)
+    return wrong or problem.detail or problem.title
+
+
+def _arguments(door: Door) -> tuple[dict[str, Any], BaseModel | None, BaseModel | None]:
+    """Return the values of the rule's names, the body and the query.
 
     Raises:
         Problem: 422, a field is missing or wrong.
@@ -63,21 +78,23 @@ def _arguments(door: Door) -> tuple[dict[str, Any], BaseModel | None]:
     given = dict(_fields())
     path = {}
     for name in _NAMES.findall(door.rule):
-        if f"{name}" not in given:
+        if name not in given:
             raise Problem(422, detail=f"The form lacks {name}.")
         path[name] = given.pop(name)
     if "<int:" in door.rule:
         path = {name: int(value) if str(value).isdecimal() else -1 for name, value in path.items()}
+    asked = {name[:-6]: given.pop(name) for name in list(given) if name.endswith(":query")}
+    query = None if door.query is None else validated(door.query, asked)
     if door.body is None:
-        return path, None
-    return path, validated(door.body, {name: value for name, value in given.items() if value != ""})
+        return path, None, query
+    return path, validated(door.body, {name: value for name, value in given.items() if value != ""}), query
 
 
 def _fields() -> dict[str, Any]:
-    """Return the form's fields but for our own."""
+    """Return the form's fields but for our own, and but for JSON that was left empty."""
     fields: dict[str, Any] = {}
     for name, values in request.form.lists():
-        if name in _OURS:
+        if name in _OURS or (name.endswith(":json") and not values[-1].strip()):
             continue
         if name.endswith("[]"):
             fields[name[:-2]] = values
@@ -95,13 +112,25 @@ def _json(name: str, text: str) -> Any:
         raise Problem(422, detail=f"What stands in {name[:-5]} is no JSON.") from None
 
 
+def _id_of(answer: Any) -> str:
+    shape = shape_of(answer)
+    return quote(str(getattr(shape, "id", None) or getattr(shape, "job_id", "")), safe="")
+
+
+def shape_of(answer: Any) -> Any:
+    """Return what a view answers, without its status and headers."""
+    return answer[0] if isinstance(answer, tuple) else answer
+
+
 def _said(answer: Any) -> str:
     """Return what to say of an answer: the one number in it that tells what happened, or that it is done."""
-    shape = answer[0] if isinstance(answer, tuple) else answer
+    shape = shape_of(answer)
     for name in ("retried", "cancelled", "removed"):
         number = getattr(shape, name, None)
         if isinstance(number, int):
             return f"{number} {'job' if number == 1 else 'jobs'} {name}."
+    if getattr(shape, "decided_at", None) is not None:
+        return f"It is {shape.state}; the job goes on."
     return "Done."
 
 

@@ -13,6 +13,7 @@ from ..contrib.api import Problem
 from ..contrib.api.bodies import validated
 from ..ledger import STATES, TERMINAL, Job, queries
 from ..operations.reasons import reason_to_wait
+from ..operations.workflows import reached
 from ..rest import history, jobs, presenting, queues
 from ..rest.doors import TokenQuery, caller, state
 from ..rest.finding import JobsQuery
@@ -20,6 +21,9 @@ from .pages import page
 from .searching import QUALIFIERS, read
 
 LIMITS = (25, 50, 100, 200)
+
+#: What the tag begins with that a schedule gives its jobs.
+TAGGED = "schedule:"
 
 
 @page("/jobs", "jobs", title="Jobs", place=2)
@@ -65,6 +69,8 @@ def show_job_page(job_id: str) -> dict[str, Any]:
         "attempts": history.list_attempts(job_id, TokenQuery()).data,
         "log": history.list_log(job_id, TokenQuery()).data,
         "is_ended": shown.state in TERMINAL,
+        "has_steps": bool(reached(state(), job)),
+        "schedule": _schedule(shown.tags),
         "waits_for": reason_to_wait(state(), job),
         "timeline": _timeline(shown),
         "curl": _as_curl(shown),
@@ -74,6 +80,11 @@ def show_job_page(job_id: str) -> dict[str, Any]:
 
 def _find(job_id: str) -> Job | None:
     return queries.find(state().database, job_id, scope=caller().scope)
+
+
+def _schedule(tags: list[str]) -> str | None:
+    """Return the name of the schedule that sent a job of these tags."""
+    return next((tag.removeprefix(TAGGED) for tag in reversed(tags) if tag.startswith(TAGGED)), None)
 
 
 def _counts() -> dict[str, int]:

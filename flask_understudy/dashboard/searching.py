@@ -25,12 +25,19 @@ QUALIFIERS = {
     "error": "part of its error",
     "fingerprint": "the kind of its error",
     "correlation": "what the jobs of one request share",
+    "batch": "the batch it is part of",
     "payload.": "a value in its arguments: payload.order.id:42",
     "created": "younger than (created:<2h) or older than (created:>2h)",
     "finished": "ended within (finished:<1d) or before (finished:>1d)",
 }
 _LISTS = {"state": "status", "queue": "queue", "type": "type", "tag": "tag", "id": "id", "tenant": "tenant"}
-_TEXTS = {"owner": "owner", "error": "error", "fingerprint": "fingerprint", "correlation": "correlationId"}
+_TEXTS = {
+    "owner": "owner",
+    "error": "error",
+    "fingerprint": "fingerprint",
+    "correlation": "correlationId",
+    "batch": "batchId",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ class Filter:
         error: Part of its error, whatever the case.
         fingerprint: Of its error.
         correlation_id: Shared by the jobs that one request led to.
+        batch_id: The batch that they are part of.
         created_after: Not before this time.
         created_before: Before this time.
         finished_after: Not before this time.
@@ -40,6 +41,7 @@ class Filter:
     error: str | None = None
     fingerprint: str | None = None
     correlation_id: str | None = None
+    batch_id: str | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
     finished_after: datetime | None = None

@@ -4,7 +4,8 @@ No page costs more than reading `SCAN` rows. What an index answers (tenant, queu
 everything else (actor, tag, texts, payload) is looked for among them. A page may therefore hold fewer jobs than asked
 for, or none, and still lead on: its `after` is where the next one begins.
 
-There are three roads. Jobs that ended are read by an index of tenant, queue, state and the time of their end; live
+What says which jobs they are, ids, a fingerprint or a batch, goes before everything else. Otherwise there are three
+roads. Jobs that ended are read by an index of tenant, queue, state and the time of their end; live
 ones, which are few beside them, by their partial indexes; everything together by tenant and time of creation.
 """
 
@@ -83,6 +84,7 @@ class Search:
         self.newest_first = newest_first
         self._is_ended = self.is_by_end(wanted)
         self._is_live = bool(wanted.states) and set(wanted.states) <= set(LIVE)
+        self._is_pointed = bool(wanted.ids) or wanted.fingerprint is not None or wanted.batch_id is not None
         self._key = "finished_at" if self._is_ended else "created_at"
 
     @staticmethod
@@ -163,6 +165,8 @@ class Search:
             return [[*tenant, Job.id.in_(wanted.ids)]]
         if wanted.fingerprint is not None:
             return [[*tenant, Job.state == FAILED, Job.fingerprint == wanted.fingerprint]]
+        if wanted.batch_id is not None:
+            return [[*tenant, Job.batch_id == wanted.batch_id]]
         if self._is_live:
             queues = [Job.queue.in_(wanted.queues)] if wanted.queues else []
             return [[*tenant, Job.state == state, *queues] for state in wanted.states]
@@ -177,7 +181,7 @@ class Search:
 
     def _spans_tenants(self) -> bool:
         """Whether every tenant's newest jobs have to be merged; SQLite, which cannot, sorts."""
-        is_all = self.scope == Scope() and not (self.wanted.ids or self.wanted.fingerprint or self.wanted.states)
+        is_all = self.scope == Scope() and not (self._is_pointed or self.wanted.states)
         return is_all and not self.database.is_sqlite
 
     def _of_each_tenant(self, size: int, after: Place | None) -> Select[Any]:
@@ -210,7 +214,7 @@ class Search:
 
     def _rest(self, job: Any) -> list[_Condition]:
         wanted = self.wanted
-        is_answered = self._is_live or self._is_by_queue()
+        is_answered = not self._is_pointed and (self._is_live or self._is_by_queue())
         found: list[_Condition] = []
         if wanted.states and not is_answered:
             found.append(job.state.in_(wanted.states))
@@ -220,7 +224,9 @@ class Search:
             found.append(job.actor.in_(wanted.actors))
         if wanted.tags:
             found.append(self._tagged(job))
-        for name in ("owner", "correlation_id"):
+        if wanted.ids and wanted.fingerprint is not None:
+            found += [job.state == FAILED, job.fingerprint == wanted.fingerprint]
+        for name in ("owner", "correlation_id", *(["batch_id"] if wanted.ids or wanted.fingerprint else [])):
             if (value := getattr(wanted, name)) is not None:
                 found.append(getattr(job, name) == value)
         if wanted.error:

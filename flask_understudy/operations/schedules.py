@@ -152,7 +152,7 @@ def find(state: State, name: str, tenant: str = "") -> Schedule:
     Raises:
         ScheduleNotFound: There is none of that name.
     """
-    with _reading(state) as session:
+    with reading(state) as session:
         return _existing(session.scalar(_named(name, tenant)), name)
 
 
@@ -162,7 +162,7 @@ def find_within(state: State, name: str, tenants: Sequence[str], scope: Scope = 
     Raises:
         ScheduleNotFound: None of them has.
     """
-    with _reading(state) as session:
+    with reading(state) as session:
         mine = select(Schedule).where(scope.of(Schedule), Schedule.name == name, Schedule.retired_at.is_(None))
         rows = {row.tenant: row for row in session.scalars(mine.where(Schedule.tenant.in_(tenants)))}
     return _existing(next((rows[tenant] for tenant in tenants if tenant in rows), None), name)
@@ -182,14 +182,14 @@ def listing(
     query = select(Schedule).where(scope.of(Schedule), Schedule.retired_at.is_(None))
     if after is not None:
         query = query.where(tuple_(Schedule.name, Schedule.tenant) > after)
-    with _reading(state) as session:
+    with reading(state) as session:
         return list(session.scalars(query.order_by(Schedule.name, Schedule.tenant).limit(n)))
 
 
 def slots(state: State, schedule: Schedule, n: int = 20) -> list[ScheduleFire]:
     """Return what became of the latest slots of a schedule, the latest first."""
     query = select(ScheduleFire).where(ScheduleFire.schedule == schedule.id)
-    with _reading(state) as session:
+    with reading(state) as session:
         return list(session.scalars(query.order_by(ScheduleFire.slot.desc()).limit(n)))
 
 
@@ -299,7 +299,8 @@ def _session(state: State) -> Iterator[Session]:
 
 
 @contextmanager
-def _reading(state: State) -> Iterator[Session]:
+def reading(state: State) -> Iterator[Session]:
+    """A session to read schedules in, with the caller's changes when there are any."""
     joined = joined_session(state)
     if joined is None:
         with Session(state.database.engine, expire_on_commit=False) as session:
@@ -323,6 +324,7 @@ __all__ = [
     "listing",
     "preview",
     "problems",
+    "reading",
     "register",
     "run_now",
     "slots",

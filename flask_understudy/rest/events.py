@@ -50,6 +50,7 @@ class EventsQuery(PageOf):
     after: Instant | None = Field(default=None, description="Not published before this time.")
     before: Instant | None = Field(default=None, description="Published before this time.")
     tenant: Word | None = Field(default=None, description="For callers who may see every tenant.")
+    with_payload: bool = Field(default=False, description="Whether to tell what they carry as well.")
 
 
 class EventSummary(Shape):
@@ -95,10 +96,19 @@ class EventDetail(EventSummary):
     jobs: list[JobSummary] = Field(description="The jobs of its subscribers; a thousand at the most.")
 
 
+class ListedEvent(EventSummary):
+    """An event as the log has it."""
+
+    job_count: int = Field(description="How many jobs hear it, of those that are kept.")
+    payload: dict[str, Any] | None = Field(
+        description="Its fields, secrets withheld; null unless asked for, or without permission."
+    )
+
+
 class EventPage(Shape):
     """A page of events, the latest first."""
 
-    data: list[EventSummary]
+    data: list[ListedEvent]
     next_cursor: str | None
 
 
@@ -158,9 +168,20 @@ def send_event(body: Post) -> tuple[SentEvent, int, dict[str, str]]:
 def list_events(query: EventsQuery) -> EventPage:
     """List what was published, the latest first."""
     wanted = events.Wanted(tuple(query.name), query.correlation_id, query.after, query.before)
-    scope = within(caller(), query.tenant)
+    who = caller()
+    scope = within(who, query.tenant)
     found, after = events.page(state().database, scope, wanted, query.limit, place_of(query))
-    return EventPage(data=[EventSummary.of(event) for event in found], next_cursor=cursor_of(after, query))
+    heard = events.count_jobs(state().database, [event.id for event in found], scope)
+    is_told = query.with_payload and who.may("payload")
+    shown = [
+        ListedEvent.of(
+            event,
+            job_count=heard.get(event.id, 0),
+            payload=operations.shown_payload(event) if is_told else None,
+        )
+        for event in found
+    ]
+    return EventPage(data=shown, next_cursor=cursor_of(after, query))
 
 
 @door("/events/types", scope="read", tag=TAG, answers={200: EventTypes})

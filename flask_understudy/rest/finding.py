@@ -54,6 +54,7 @@ class Wanted(Body):
     error: Word | None = Field(default=None, description="Part of the error.")
     fingerprint: Word | None = Field(default=None, description="Of the error; see /failures.")
     correlation_id: Word | None = None
+    batch_id: Word | None = Field(default=None, description="The batch that they are part of.")
     created_after: Instant | None = None
     created_before: Instant | None = None
     finished_after: Instant | None = None
@@ -124,6 +125,7 @@ def filter_of(state: State, who: Caller, wanted: Wanted) -> Filter:
         error=wanted.error,
         fingerprint=wanted.fingerprint,
         correlation_id=wanted.correlation_id,
+        batch_id=wanted.batch_id,
         created_after=wanted.created_after,
         created_before=wanted.created_before,
         finished_after=wanted.finished_after,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, Field, StringConstraints
@@ -9,7 +11,7 @@ from pydantic import AwareDatetime, Field, StringConstraints
 from ..contrib.api import Body
 from ..ledger import Schedule
 from ..ledger.schedule import GRACE_SECONDS
-from ..operations import payloads
+from ..operations import payloads, timetable
 from ..operations.drafts import LONGEST_NAME, MOST_GRACE_SECONDS
 from ..timing import describe
 from ..timing.expressions import LONGEST
@@ -52,15 +54,19 @@ class ScheduleShape(Shape):
     tenant: str
     owner: str
     next_run_at: Instant | None
+    is_overdue: bool = Field(description="Whether it should have fired more than five minutes ago.")
     last_run_at: Instant | None
     last_error: str | None
+    last_job_id: str | None = Field(description="The latest job that it sent, also by hand.")
+    last_job_state: str | None = Field(description="What became of that job; null = it is not kept any more.")
     created_at: Instant
     updated_at: Instant
 
 
 class ScheduleDetail(ScheduleShape):
-    """A schedule with its latest slots."""
+    """A schedule with its latest slots and its next ones."""
 
+    next_runs: list[Instant] = Field(description="The next five slots; none while it is disabled.")
     slots: list[SlotShape]
 
 
@@ -137,6 +143,19 @@ class RunShape(Shape):
 
 def fields_of(who: Caller, row: Schedule) -> dict[str, Any]:
     """Return what a caller sees of a schedule."""
+    return fields_of_each(who, [row])[0]
+
+
+def fields_of_each(who: Caller, rows: Sequence[Schedule]) -> list[dict[str, Any]]:
+    """Return what a caller sees of schedules."""
+    if not rows:
+        return []
+    sent = timetable.last_sent(state(), rows)
+    time = datetime.now(UTC)
+    return [_fields_of(who, row, sent.get(row.id), time) for row in rows]
+
+
+def _fields_of(who: Caller, row: Schedule, sent: timetable.Sent | None, time: datetime) -> dict[str, Any]:
     try:
         words = describe(row.expression)
     except ValueError:
@@ -158,8 +177,11 @@ def fields_of(who: Caller, row: Schedule) -> dict[str, Any]:
         "tenant": row.tenant,
         "owner": row.owner,
         "next_run_at": row.next_run_at,
+        "is_overdue": timetable.is_overdue(row, time),
         "last_run_at": row.last_run_at,
         "last_error": row.last_error,
+        "last_job_id": sent.job_id if sent else None,
+        "last_job_state": sent.state if sent else None,
         "created_at": row.created_at,
         "updated_at": row.updated_at,
     }

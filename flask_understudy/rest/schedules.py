@@ -6,6 +6,7 @@ from ..contrib.api import Answer
 from ..ledger import Schedule, ScheduleFire
 from ..operations import schedules as operations
 from ..operations.drafts import Draft
+from ..operations.timetable import upcoming
 from .doors import Caller, caller, door, note, state
 from .finding import PageOfTenant, within
 from .paging import cursor_of, pair_of
@@ -22,6 +23,7 @@ from .schedule_shapes import (
     SlotShape,
     Whose,
     fields_of,
+    fields_of_each,
 )
 from .sending import sendable
 
@@ -35,7 +37,9 @@ def list_schedules(query: PageOfTenant) -> Schedules:
     found = operations.listing(state(), within(who, query.tenant), after=pair_of(query), n=query.limit + 1)
     page = found[: query.limit]
     last = (page[-1].name, page[-1].tenant) if len(found) > query.limit else None
-    return Schedules(data=[ScheduleShape(**fields_of(who, row)) for row in page], next_cursor=cursor_of(last, query))
+    return Schedules(
+        data=[ScheduleShape(**fields) for fields in fields_of_each(who, page)], next_cursor=cursor_of(last, query)
+    )
 
 
 @door(
@@ -92,7 +96,11 @@ def show_schedule(schedule_name: str, query: Whose) -> ScheduleDetail:
     """Show a schedule and what became of its latest slots."""
     who = caller()
     row = _found(who, schedule_name, query)
-    return ScheduleDetail(**fields_of(who, row), slots=[_slot(fire) for fire in operations.slots(state(), row)])
+    return ScheduleDetail(
+        **fields_of(who, row),
+        next_runs=upcoming(row.expression, row.timezone, row.next_run_at) if row.enabled else [],
+        slots=[_slot(fire) for fire in operations.slots(state(), row)],
+    )
 
 
 @door(

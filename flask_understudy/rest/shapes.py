@@ -46,6 +46,7 @@ class JobSummary(Shape):
     parent_id: str | None
     replay_of: str | None
     event_id: str | None = Field(description="The published event that it hears; see /events.")
+    batch_id: str | None = Field(description="The batch that it is part of; see /batches.")
     cancel_requested_at: Instant | None
 
     @classmethod
@@ -91,6 +92,7 @@ def summary(job: Job) -> dict[str, Any]:
         "parent_id": job.parent_id,
         "replay_of": job.replay_of,
         "event_id": job.event_id,
+        "batch_id": job.batch_id,
         "cancel_requested_at": job.cancel_requested_at,
     }
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
 
 from ...ledger.statements import now
 from ...operations import schedules as operations
+from ...operations.timetable import is_overdue
 from ...state import State
 from ..printing import age, counted
 from .finding import ERROR, OK, WARNING, Finding
-
-LATE = timedelta(minutes=5)
 
 
 def valid(state: State) -> Iterator[Finding]:
@@ -33,6 +31,6 @@ def late(state: State) -> Iterator[Finding]:
     with state.database.engine.connect() as connection:
         time = now(connection)
     for row in operations.listing(state):
-        if row.enabled and row.next_run_at is not None and row.next_run_at < time - LATE:
+        if is_overdue(row, time) and row.next_run_at is not None:
             remedy = "Is a worker alive? Its log tells of turns that failed. See: flask jobs schedules show " + row.name
             yield Finding(WARNING, f"the schedule {row.name} should have fired {age(row.next_run_at)}", remedy)

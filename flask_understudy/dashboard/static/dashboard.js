@@ -23,7 +23,8 @@
   const isBusy = (part) => {
     const active = document.activeElement;
     const types = active && part.contains(active) && /^(INPUT|SELECT|TEXTAREA)$/.test(active.tagName) && active.type !== "checkbox";
-    return types || String(getSelection() || "") !== "" && part.contains(getSelection().anchorNode);
+    const typed = [...part.querySelectorAll("input[name]:not([type=hidden], [type=checkbox], [type=radio]), textarea")];
+    return types || typed.some((field) => field.value !== field.defaultValue) || String(getSelection() || "") !== "" && part.contains(getSelection().anchorNode);
   };
 
   async function refresh() {

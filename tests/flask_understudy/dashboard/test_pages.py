@@ -106,9 +106,29 @@ def test_what_is_another_tenant_s_is_not_there(api: Api) -> None:
     assert api.site.job(job).state == "failed"
 
 
-@pytest.mark.parametrize("path", ["/jobs/nothing", "/queues/nowhere", "/bulk/none"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/jobs/nothing",
+        "/queues/nowhere",
+        "/bulk/none",
+        "/schedules/nothing",
+        "/runs/none",
+        "/events/none",
+        "/events/types/none",
+        "/batches/none",
+    ],
+)
 def test_what_is_not_there_is_a_page_that_says_so(sqlite_api: Api, path: str) -> None:
     assert "<h1>Not Found</h1>" in signed_in(sqlite_api).see(path, 404)
+
+
+def test_what_no_database_can_be_asked_for_is_refused(api: Api) -> None:
+    olga = signed_in(api)
+    for path in ("/jobs/%00", "/schedules/a%00b"):
+        olga.see(path, 404)
+    olga.see("/jobs?q=a%00b", 400)
+    olga.send("/do/retry_job", {"csrf": olga.csrf(), "job_id": "a\x00b"}, 400)
 
 
 def test_hostile_texts_are_shown_and_do_nothing(api: Api) -> None:

@@ -16,10 +16,10 @@ from tests.flask_understudy.conftest import MakeSite, Site
 ROWS = 6_000
 HISTORY = """
 INSERT INTO understudy_jobs (id, tenant, queue, actor, state, priority, args, kwargs, run_at, created_at, started_at,
-    finished_at, attempt, fence, progress, error, fingerprint)
+    finished_at, attempt, fence, progress, error, batch_id, fingerprint)
 SELECT 'past-' || n, 't' || (n % 5), 'q' || (n % 3), 'noop', CASE WHEN n % 10 = 0 THEN 'failed' ELSE 'completed' END, 3,
     '[]', '{"n": ' || n || '}', AT, AT, AT, AT, 1, 1, 100, CASE WHEN n % 10 = 0 THEN 'E: ' || n END,
-    CASE WHEN n % 10 = 0 THEN 'print' END
+    'b' || (n % 7), CASE WHEN n % 10 = 0 THEN 'print' END
 FROM """
 SERIES = {
     "sqlite": "(WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < ROWS) SELECT n FROM c)",
@@ -74,6 +74,15 @@ def expected(condition: Any) -> list[str]:
         (Scope("t3"), Filter(payload=((("n",), "1003"),)), lambda n: n == 1003),
         (EVERYTHING, Filter(fingerprint="print"), lambda n: n % 10 == 0),
         (Scope("t0"), Filter(states=("failed", "waiting")), lambda n: n % 10 == 0),
+        (EVERYTHING, Filter(batch_id="b4"), lambda n: n % 7 == 4),
+        (Scope("t1"), Filter(batch_id="b4", states=("failed", "completed")), lambda n: n % 7 == 4 and n % 5 == 1),
+        (EVERYTHING, Filter(batch_id="b4", states=("failed",), queues=("q1",)), lambda n: n % 210 == 130),
+        (EVERYTHING, Filter(batch_id="b4", fingerprint="print"), lambda n: n % 70 == 60),
+        (EVERYTHING, Filter(ids=("past-4", "past-5"), batch_id="b4"), lambda n: n == 4),
+        (EVERYTHING, Filter(ids=("past-10", "past-11"), fingerprint="print"), lambda n: n == 10),
+        (EVERYTHING, Filter(ids=("past-4",), states=("waiting",)), lambda n: False),
+        (Scope("t0"), Filter(fingerprint="print", states=("completed",)), lambda n: False),
+        (EVERYTHING, Filter(batch_id="b4", states=("waiting",)), lambda n: False),
         (Scope("none"), Filter(), lambda n: False),
     ],
 )
@@ -107,6 +116,7 @@ def test_counts_are_exact_until_there_are_many(site: Site, monkeypatch: pytest.M
         (Scope("t1"), Filter(states=("completed",)), "ix_understudy_jobs_ended_by"),
         (Scope("t1"), Filter(states=("failed",), queues=("q1",)), "ix_understudy_jobs_ended_by"),
         (Scope("t1"), Filter(fingerprint="print"), "ix_understudy_jobs_failures"),
+        (Scope("t1"), Filter(batch_id="b4"), "ix_understudy_jobs_batch"),
         (Scope("t1"), Filter(error="nothing"), "ix_understudy_jobs_created"),
     ],
 )

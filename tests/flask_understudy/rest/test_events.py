@@ -71,6 +71,21 @@ def test_secrets_of_an_event_are_withheld(api: Api) -> None:
     assert api.as_(scopes="read").get(f"/events/{id}")["payload"] is None
 
 
+def test_the_log_tells_how_many_jobs_heard_and_what_was_carried(api: Api) -> None:
+    payload = {"parcel_id": 101, "address": "Elm 1", "token": "t"}
+    api.post("/events", 202, json={"name": "parcel.sent", "payload": payload})
+    listen(api)
+    for number in (1, 101):
+        api.post("/events", 202, json={"name": "parcel.sent", "payload": {**payload, "parcel_id": number}})
+
+    listed = api.get("/events?withPayload=true")["data"]
+
+    assert [event["jobCount"] for event in listed] == [2, 1, 0]
+    assert listed[0]["payload"] == {**payload, "lines": [], "address": "***", "token": "***"}
+    assert [event["payload"] for event in api.get("/events")["data"]] == [None] * 3
+    assert [e["payload"] for e in api.as_(scopes="read").get("/events?withPayload=true")["data"]] == [None] * 3
+
+
 def test_an_older_version_is_brought_up(sqlite_api: Api) -> None:
     listen(sqlite_api)
 
@@ -139,7 +154,7 @@ def test_events_are_found_by_name_and_time_a_page_at_a_time(api: Api) -> None:
 
     assert [event["id"] for event in [*first["data"], *rest["data"]]] == [lost, *reversed(ids)]
     assert rest["nextCursor"] is None
-    assert "payload" not in first["data"][0]
+    assert first["data"][0]["payload"] is None
 
     def found(query: str) -> list[str]:
         return [event["id"] for event in api.get(f"/events?{query}")["data"]]

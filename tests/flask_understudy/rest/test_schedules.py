@@ -56,9 +56,28 @@ def test_a_schedule_is_registered_with_everything_that_is_known_of_it(api: Api) 
     assert datetime.fromisoformat(made["nextRunAt"]) > datetime.now(UTC)
     shown = api.get("/schedules/digest")
     assert shown.pop("slots") == []
+    coming = shown.pop("nextRuns")
+    assert (len(coming), coming[0]) == (5, made["nextRunAt"]) and coming == sorted(set(coming))
     assert shown == made
     assert api.get("/schedules") == {"data": [made], "nextCursor": None}
     assert audit(api) == [("olga", "schedule.register", "digest")]
+
+
+@pytest.mark.requirement("F05", "F08")
+def test_it_tells_its_latest_job_and_whether_it_is_overdue(api: Api) -> None:
+    made = api.post("/schedules", 201, json=DIGEST)
+    assert (made["lastJobId"], made["lastJobState"], made["isOverdue"]) == (None, None, False)
+    api.post("/schedules/digest/run", 202)
+    latest = api.post("/schedules/digest/run", 202)["jobId"]
+    api.site.worker.run(latest)
+    api.site.execute(f"UPDATE understudy_schedules SET next_run_at = {api.site.moment(-301)}")
+
+    for shown in (api.get("/schedules")["data"][0], api.get("/schedules/digest")):
+        assert (shown["lastJobId"], shown["lastJobState"], shown["isOverdue"]) == (latest, "completed", True)
+    api.delete(f"/{latest}")
+    disabled = api.post("/schedules/digest/disable")
+    assert (disabled["lastJobId"], disabled["lastJobState"], disabled["isOverdue"]) == (latest, None, False)
+    assert api.get("/schedules/digest")["nextRuns"] == []
 
 
 @pytest.mark.requirement("F03")
