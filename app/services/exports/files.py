@@ -61,7 +61,7 @@ class Attempt:
 
     export_id: str
     owner: Owner
-    type: ExportType
+    type: str
     filters: dict[str, Any]
     format: str
     key: str
@@ -79,7 +79,7 @@ def write(
         on_progress: Told the percentage and the rows so far.
         check: Called now and then; what it raises ends the writing, and nothing is kept.
     """
-    query = query_of(attempt.type, attempt.owner, attempt.filters)
+    query = query_of(ExportType(attempt.type), attempt.owner, attempt.filters)
     with _reader() as connection:
         total = connection.scalar(sa.select(sa.func.count()).select_from(query.order_by(None).subquery())) or 0
 
