@@ -16,24 +16,31 @@ from .errors import (
     LinkInvalid,
     UnsupportedExport,
 )
-from .formats import FORMATS, Format
+from .formats import ALL_FORMATS, FORMATS, REPORT_FORMATS, Format
 from .links import SignedLinks, content_disposition, safe_name
+from .report import Chart, Figure, Report, Table
 from .storage import LocalStorage, StoredFile
 from .stream import RowStream
 
 __all__ = [
+    "ALL_FORMATS",
     "FORMATS",
+    "REPORT_FORMATS",
+    "Chart",
     "ExportError",
     "ExportTooLarge",
+    "Figure",
     "FileMissing",
     "Format",
     "InvalidKey",
     "LinkExpired",
     "LinkInvalid",
     "LocalStorage",
+    "Report",
     "RowStream",
     "SignedLinks",
     "StoredFile",
+    "Table",
     "UnsupportedExport",
     "content_disposition",
     "safe_name",

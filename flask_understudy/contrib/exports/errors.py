@@ -14,7 +14,7 @@ class UnsupportedExport(ExportError, ValueError):
 
 
 class ExportTooLarge(ExportError):
-    """The file grew beyond the storage's `max_bytes`; nothing of it was kept."""
+    """The file grew beyond the storage's `max_bytes` or beyond its format; nothing of it was kept."""
 
 
 class InvalidKey(ExportError, ValueError):
