@@ -1,4 +1,4 @@
-"""Asking for exports and fetching them (requirements I02, I03, P09)."""
+"""Asking for exports and fetching them, and reports and an organisation's data as well (requirements I02, I03, P09)."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ from app.extensions import db, jobs
 from app.models.base import utcnow
 from app.models.export_job import ExportJob, ExportStatus
 from app.services import audit
-from app.services.exports import files, lifecycle
+from app.services.exports import files, lifecycle, naming
 from flask_understudy.contrib.api import Body, Problem, instant, not_found, once, read_body, read_query
 from flask_understudy.contrib.exports import (
-    FORMATS,
     FileMissing,
     LinkExpired,
     LinkInvalid,
@@ -72,7 +71,7 @@ def _order() -> tuple[dict[str, Any], int, dict[str, str]]:
 @bp.get("")
 @requires("read")
 def listing() -> dict[str, Any]:
-    """List the caller's exports, the latest first."""
+    """List the caller's exports, reports and data exports, the latest first; ``kind`` tells them apart."""
     query = read_query(Page)
     after = paging.place(query.cursor, LIST) if query.cursor else None
     found = lifecycle.page(current_principal(), query.limit + 1, after)
@@ -106,13 +105,10 @@ def download(export_id: str) -> Response:
         file = files.storage().open(export.file_key)
     except FileMissing:
         raise Problem(410, detail="The file is gone; ask for a new export.") from None
-    format_ = FORMATS[export.format]
-    name = f"{export.type.lower().replace('_', '-')}-{export.created_at:%Y-%m-%d}.{format_.extension}"
-    response = Response(
-        wrap_file(request.environ, file, 64 * 1024), content_type=format_.media_type, direct_passthrough=True
-    )
+    media_type = naming.format_of(export).media_type
+    response = Response(wrap_file(request.environ, file, 64 * 1024), content_type=media_type, direct_passthrough=True)
     response.content_length = export.size or 0
-    response.headers["Content-Disposition"] = content_disposition(name)
+    response.headers["Content-Disposition"] = content_disposition(naming.file_name(export))
     response.headers["Content-Security-Policy"] = "sandbox; default-src 'none'"
     response.headers["Referrer-Policy"] = "no-referrer"
     digest = base64.b64encode(bytes.fromhex(export.sha256 or "")).decode()
@@ -141,10 +137,13 @@ def shown(export: ExportJob) -> dict[str, Any]:
     return {
         "id": export.id,
         "userId": export.user_id,
+        "kind": export.kind,
         "type": export.type,
         "status": export.status,
         "format": export.format,
         "filters": export.filters,
+        "entities": export.entities,
+        "notifyEmail": export.notify_email,
         "jobId": export.job_id,
         "fileUrl": files.signed_url(export) if export.file_key else None,
         "size": export.size,

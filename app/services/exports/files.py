@@ -65,6 +65,7 @@ class Attempt:
     filters: dict[str, Any]
     format: str
     key: str
+    entities: tuple[str, ...] = ()
 
 
 def write(
@@ -80,7 +81,7 @@ def write(
         check: Called now and then; what it raises ends the writing, and nothing is kept.
     """
     query = query_of(ExportType(attempt.type), attempt.owner, attempt.filters)
-    with _reader() as connection:
+    with reader() as connection:
         total = connection.scalar(sa.select(sa.func.count()).select_from(query.order_by(None).subquery())) or 0
 
         def report(rows: int) -> None:
@@ -91,7 +92,7 @@ def write(
     return stored, stream.rows
 
 
-def _reader() -> sa.Connection:
+def reader() -> sa.Connection:
     """Return a connection of its own, on which everything is read as of one moment."""
     connection = db.engine.connect()
     if connection.dialect.name == "postgresql":
