@@ -3,7 +3,8 @@
 `postgres_url`, `sqlite_url` and `database_url` are fresh empty databases; `redis_url` is an empty
 Redis. One PostgreSQL and one Redis serve the whole run, however many processes it has.
 `postgres_server` and `redis_server` are private ones, to be killed, frozen and restarted. `sqs_queue` is
-the URL of an empty SQS queue, and `sqs_server` a private server of them.
+the URL of an empty SQS queue, `s3_bucket` the name of an empty bucket of S3, and `sqs_server` a private
+server of both.
 """
 
 from __future__ import annotations
@@ -207,6 +208,13 @@ def aws_keys(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 def sqs_queue(shared_sqs: SqsServer, aws_keys: dict[str, str]) -> str:
     """The URL of an empty SQS queue; the environment has the keys to it."""
     return shared_sqs.create(f"test-{uuid4().hex}")
+
+
+@pytest.fixture
+def s3_bucket(shared_sqs: SqsServer, aws_keys: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of an empty bucket of S3; the environment has its endpoint and the keys to it."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", shared_sqs.url)
+    return shared_sqs.create_bucket(f"test-{uuid4().hex}")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A server with the API of Amazon SQS and its permissions (moto); it keeps nothing on disk."""
+"""A server with the APIs of Amazon SQS and S3 and their permissions (moto); it keeps nothing on disk."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KEYS = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
 
 
 class SqsServer(Server):
-    """A private SQS; after a stop, a kill or a restart it is empty, without its queues."""
+    """A private SQS and S3; after a stop, a kill or a restart it is empty, without its queues and buckets."""
 
     name = "sqs"
 
@@ -40,6 +40,11 @@ class SqsServer(Server):
         """Make a queue and return its URL."""
         url: str = self.client().create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
         return url
+
+    def create_bucket(self, name: str) -> str:
+        """Make a bucket of S3 and return its name."""
+        self.client("s3").create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
+        return name
 
     def account(self, *actions: str) -> dict[str, str]:
         """Make a user with permissions, and return the environment that names its keys."""

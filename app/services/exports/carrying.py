@@ -9,14 +9,14 @@ from typing import Any
 from app.services.exports import lifecycle
 from app.services.exports.files import Attempt
 from flask_understudy import current_job
-from flask_understudy.contrib.exports import ExportError, StoredFile
+from flask_understudy.contrib.exports import ExportTooLarge, StoredFile, UnsupportedExport
 from flask_understudy.errors import JobCancelled, LeaseLost, described
 
 #: Seconds between two reports of progress.
 REPORT_SECONDS = 0.5
 
 #: What another attempt would only meet again: too large, or nothing that can be written.
-PERMANENT = (ExportError,)
+PERMANENT = (ExportTooLarge, UnsupportedExport)
 
 
 def carry_out(export_id: str, write: Callable[[Attempt], tuple[StoredFile, int | None]]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from app.models.tenant import Tenant
 from app.models.user import User
 from app.services import accounts
 from flask_understudy.contrib.api import Problem
+from flask_understudy.contrib.exports import Format, UnsupportedExport, format_named
 from flask_understudy.contrib.mail import InvalidMail, parse_address
 
 M = TypeVar("M", bound=BaseModel)
@@ -63,6 +64,18 @@ def check_one_of(pointer: str, what: str, given: object, valid: Mapping[str, Any
     """
     if not isinstance(given, str) or given not in valid:
         raise refused(pointer, f"{given!r:.100} is no {what}; there are {', '.join(valid)}")
+
+
+def check_format(given: object, valid: Mapping[str, Format]) -> None:
+    """Let pass a format that can be written here.
+
+    Raises:
+        Problem: 422 with the valid ones, or with the command that installs what it needs.
+    """
+    try:
+        format_named(str(given), valid)
+    except UnsupportedExport as problem:
+        raise refused("/format", str(problem)) from None
 
 
 def check_address(address: str | None) -> None:

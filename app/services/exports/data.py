@@ -20,7 +20,7 @@ from app.models.station import Station
 from app.models.user import User
 from app.models.work_permit import WorkPermit
 from app.services.exports import files, lifecycle
-from app.services.exports.checking import check_address, check_one_of, owner_of, refused
+from app.services.exports.checking import check_address, check_format, check_one_of, owner_of, refused
 from flask_understudy.contrib.exports import FORMATS, Format, RowStream, StoredFile
 
 TYPE = "data"
@@ -91,7 +91,7 @@ def order(
     Raises:
         Problem: 422 naming what cannot be had, and what can.
     """
-    check_one_of("/format", "format of data", format, DATA_FORMATS)
+    check_format(format, DATA_FORMATS)
     if isinstance(entities, str) or not isinstance(entities, Sequence) or not entities:
         raise refused("/entities", f"takes a list of some of {', '.join(ENTITIES)}")
     for number, entity in enumerate(entities):

@@ -87,7 +87,10 @@ def write(
         def report(rows: int) -> None:
             on_progress(min(99.0, 100 * rows / max(total, 1)), f"{rows} of {total} rows")
 
-        stream = RowStream(connection, query, attempt.format, on_rows=report, every=EVERY_ROWS, check=check)
+        title = attempt.type.replace("_", " ").capitalize()
+        stream = RowStream(
+            connection, query, attempt.format, title=title, on_rows=report, every=EVERY_ROWS, check=check
+        )
         stored = storage().save(attempt.key, stream)
     return stored, stream.rows
 

@@ -18,7 +18,7 @@ from app.extensions import db, jobs
 from app.models.base import new_id, utcnow
 from app.models.export_job import ExportJob, ExportKind, ExportStatus
 from app.services.exports import files
-from app.services.exports.checking import check_one_of, refused
+from app.services.exports.checking import check_format, refused
 from app.services.exports.files import Attempt
 from app.services.exports.types import Owner, checked_filters, type_named
 from flask_understudy import Principal
@@ -38,10 +38,11 @@ def order(caller: Principal, type_: str, filters: Mapping[str, Any], format_: st
     """Add an export to the caller's transaction, PENDING.
 
     Raises:
-        Problem: 422 naming the type, format or filter that is unknown, and the valid ones.
+        Problem: 422 naming the type, format or filter that is unknown, and the valid ones; or the command
+            that installs what the format needs.
     """
     kind = type_named(type_)
-    check_one_of("/format", "format", format_, FORMATS)
+    check_format(format_, FORMATS)
     if kind == "USER_DATA" and caller.subject.startswith("token:"):
         raise refused("/type", "USER_DATA is what is known about a person; this token belongs to a program")
     return add(

@@ -16,11 +16,11 @@ from app.models.export_job import ExportJob, ExportKind
 from app.models.station import Station
 from app.models.tenant import Tenant
 from app.services.exports import files, lifecycle
-from app.services.exports.checking import check_address, check_one_of, checked, owner_of, refused, stored
+from app.services.exports.checking import check_address, check_format, check_one_of, checked, owner_of, refused, stored
 from app.services.reports import audits, compliance, incidents, permits
 from app.services.reports.filters import AuditFilters, ComplianceFilters, Filters, IncidentFilters, PermitFilters
 from app.services.reports.scope import Scope
-from flask_understudy.contrib.exports import REPORT_FORMATS, Report, UnsupportedExport
+from flask_understudy.contrib.exports import REPORT_FORMATS, Report
 
 
 class ReportType(enum.StrEnum):
@@ -65,11 +65,7 @@ def order(
         Problem: 422 naming what cannot be had, and what can.
     """
     check_one_of("/type", "report", type, tuple(ReportType))
-    check_one_of("/format", "format of a report", format, REPORT_FORMATS)
-    try:
-        REPORT_FORMATS[format].needed()
-    except UnsupportedExport as problem:
-        raise refused("/format", str(problem)) from None
+    check_format(format, REPORT_FORMATS)
     kind = _KINDS[type]
     chosen = checked(kind.filters, f"the report {type}", {} if filters is None else filters)
     check_address(notify_email)

@@ -17,8 +17,12 @@ class ExportTooLarge(ExportError):
     """The file grew beyond the storage's `max_bytes` or beyond its format; nothing of it was kept."""
 
 
+class StorageUnavailable(ExportError, OSError):
+    """The store of the files refuses or does not answer; another try may do."""
+
+
 class InvalidKey(ExportError, ValueError):
-    """A storage key is not one that `LocalStorage.new_key` makes."""
+    """A storage key is not one that `new_key` of a storage makes."""
 
 
 class FileMissing(ExportError, LookupError):

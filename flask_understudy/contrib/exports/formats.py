@@ -80,13 +80,13 @@ ALL_FORMATS = {
 }
 
 #: The formats of rows that can be written here.
-FORMATS = {name: each for name, each in ALL_FORMATS.items() if not each.package}
+FORMATS = {name: each for name, each in ALL_FORMATS.items() if each.is_installed}
 
 #: The formats of a `Report`.
 REPORT_FORMATS = {name: ALL_FORMATS[name] for name in ("json", "csv", "pdf", "xlsx")}
 
 
-def format_named(name: str, among: Mapping[str, Format] = FORMATS) -> Format:
+def format_named(name: str, among: Mapping[str, Format] = ALL_FORMATS) -> Format:
     """Return the format called `name`.
 
     Raises:

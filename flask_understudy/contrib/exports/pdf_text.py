@@ -2,7 +2,7 @@
 
 DejaVu Sans is taken where the system has it (`fonts-dejavu-core` on Debian): Latin, Greek, Cyrillic,
 Armenian, Georgian and more. Else it is Vera, which comes with reportlab: Latin only. The letters that
-are used go into the file. A character that the font lacks becomes a question mark; Arabic, Hebrew and
+are used go into the file. A letter that the font lacks loses its accent or becomes a question mark; Arabic, Hebrew and
 the scripts of India are not shaped or turned around.
 """
 
@@ -40,7 +40,8 @@ class Letters(dict[int, str]):
         elif category == "Cf":
             found = ""  # joiners, and what turns the direction of others around
         else:
-            found = chr(code) if code in self._glyphs else _MISSING
+            letters = (chr(code), *unicodedata.normalize("NFKD", chr(code)))
+            found = next((letter for letter in letters if ord(letter) in self._glyphs), _MISSING)
         self[code] = found
         return found
 

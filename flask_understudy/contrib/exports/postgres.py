@@ -21,6 +21,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from .cells import Column, Named, Text, as_text, csv_value, joined, json_line, raw
 from .formats import Format
 from .kinds import Kind, stored_type
+from .rows import Row, batches
 
 #: Bytes handed on at a time.
 CHUNK_BYTES = 256 * 1024
@@ -89,8 +90,7 @@ def chunks(
     driver: psycopg.Connection[Any] = connection.connection.driver_connection  # type: ignore[assignment]
     pgconn = driver.pgconn
     is_finished = False
-    # Times are cast to text, which is quicker than to_char() but depends on this setting.
-    connection.execute(sa.select(sa.func.set_config("datestyle", "ISO, YMD", True)))
+    _set_dates(connection)
     try:
         pgconn.send_query(_statement(connection, driver, rows, columns, as_))
         yield from _received(pgconn)
@@ -100,6 +100,17 @@ def chunks(
             with contextlib.suppress(Exception):
                 driver.cancel_safe(timeout=2.0)
             connection.invalidate()
+
+
+def values(connection: sa.Connection, rows: sa.Subquery, columns: list[Named]) -> Iterator[list[Row]]:
+    """Yield the rows as values, a batch at a time."""
+    _set_dates(connection)
+    return batches(connection, rows, columns, PostgresCells(connection.dialect))
+
+
+def _set_dates(connection: sa.Connection) -> None:
+    # Times are cast to text, which is quicker than to_char() but depends on this setting.
+    connection.execute(sa.select(sa.func.set_config("datestyle", "ISO, YMD", True)))
 
 
 def _statement(

@@ -12,6 +12,7 @@ from .cells import Column, Named, Text, as_text, csv_value, joined, json_line, r
 from .formats import Format
 from .kinds import Kind, stored_type
 from .numbers import decimal_text, float_text, json_text
+from .rows import Row, batches
 
 #: Rows fetched at a time.
 BATCH_ROWS = 1000
@@ -89,6 +90,12 @@ def chunks(
     with connection.execute(sa.select(lines).select_from(rows)).scalars() as result:
         for batch in result.partitions(BATCH_ROWS):
             yield len(batch), b"".join(batch)
+
+
+def values(connection: sa.Connection, rows: sa.Subquery, columns: list[Named]) -> Iterator[list[Row]]:
+    """Yield the rows as values, a batch at a time."""
+    _teach(connection)
+    return batches(connection, rows, columns, SqliteCells(connection.dialect))
 
 
 def _csv_line(columns: list[Named], cells: SqliteCells) -> Text:

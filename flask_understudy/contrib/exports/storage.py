@@ -1,6 +1,6 @@
-"""Files on the local disk: whole or not there, readable by this user only.
+"""Where files are kept, and files on the local disk: whole or not there, readable by this user only.
 
-A file is written under another name, synced to the disk and renamed; a crash leaves at most a
+A file on the disk is written under another name, synced to the disk and renamed; a crash leaves at most a
 `.part` that `sweep` removes. Its name is a key that we make, never one that a caller gives, and
 every access goes through the folder's own descriptor, so neither a name nor a symbolic link leads
 out of it.
@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from .errors import ExportTooLarge, FileMissing, InvalidKey
 
@@ -33,7 +33,7 @@ class StoredFile:
     """A file as it was written.
 
     Attributes:
-        key: What `LocalStorage.open` takes.
+        key: What a storage's `open` takes.
         size: Length in bytes.
         sha256: Checksum of the content, in hexadecimal.
     """
@@ -41,6 +41,49 @@ class StoredFile:
     key: str
     size: int
     sha256: str
+
+
+def new_key() -> str:
+    """Return a fresh key: a random UUID."""
+    return str(uuid.uuid4())
+
+
+def checked_key(key: str) -> str:
+    """Return `key` when `new_key` could have made it.
+
+    Raises:
+        InvalidKey: It could not.
+    """
+    if not _KEY.fullmatch(key):
+        raise InvalidKey(f"{key[:60]!r} is no storage key; new_key() makes them.")
+    return key
+
+
+class Storage(Protocol):
+    """What every storage does; `LocalStorage` and `S3Storage` say what it means there."""
+
+    max_bytes: int | None
+
+    @staticmethod
+    def new_key() -> str:
+        """Return a fresh key."""
+
+    def save(
+        self, key: str, chunks: Iterable[bytes], *, filename: str | None = None, media_type: str | None = None
+    ) -> StoredFile:
+        """Write a file."""
+
+    def open(self, key: str) -> BinaryIO:
+        """Open a file for reading."""
+
+    def delete(self, key: str) -> bool:
+        """Delete a file; return whether it was there."""
+
+    def sweep(self, older_than: timedelta = ...) -> int:
+        """Delete half-written files; return how many."""
+
+    def link(self, key: str, expires_in: timedelta, filename: str, media_type: str) -> str | None:
+        """Return a URL that opens the file without this process; None where there is none."""
 
 
 class LocalStorage:
@@ -59,21 +102,25 @@ class LocalStorage:
     @staticmethod
     def new_key() -> str:
         """Return a fresh key: a random UUID."""
-        return str(uuid.uuid4())
+        return new_key()
 
-    def save(self, key: str, chunks: Iterable[bytes]) -> StoredFile:
+    def save(
+        self, key: str, chunks: Iterable[bytes], *, filename: str | None = None, media_type: str | None = None
+    ) -> StoredFile:
         """Write a file; an earlier one under the same key is replaced in one step.
 
         Args:
             key: As `new_key` makes it.
             chunks: The content; what it raises ends the writing, and nothing is kept.
+            filename: Of no use here: whoever sends the file gives it a name.
+            media_type: Likewise.
 
         Raises:
             InvalidKey: `key` is no key.
             ExportTooLarge: The content is longer than `max_bytes`.
             OSError: The disk is full or cannot be written to.
         """
-        part = f"{_checked(key)}.{secrets.token_hex(4)}{_PART}"
+        part = f"{checked_key(key)}.{secrets.token_hex(4)}{_PART}"
         digest, size = hashlib.sha256(), 0
         with self._folder() as folder:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -105,7 +152,7 @@ class LocalStorage:
         with self._folder() as folder:
             try:
                 flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-                handle = os.open(_checked(key), flags, dir_fd=folder)
+                handle = os.open(checked_key(key), flags, dir_fd=folder)
             except OSError:
                 raise FileMissing(f"There is no file under the key {key!r}.") from None
         if not stat.S_ISREG(os.fstat(handle).st_mode):
@@ -119,7 +166,7 @@ class LocalStorage:
         Raises:
             InvalidKey: `key` is no key.
         """
-        _checked(key)
+        checked_key(key)
         with self._folder() as folder:
             for name in os.listdir(folder):
                 if name.startswith(f"{key}.") and name.endswith(_PART):
@@ -138,6 +185,9 @@ class LocalStorage:
                             swept += _unlink(name, folder)
         return swept
 
+    def link(self, key: str, expires_in: timedelta, filename: str, media_type: str) -> None:
+        """Return None: nobody but this machine can open the file."""
+
     @contextlib.contextmanager
     def _folder(self) -> Iterator[int]:
         handle = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -145,12 +195,6 @@ class LocalStorage:
             yield handle
         finally:
             os.close(handle)
-
-
-def _checked(key: str) -> str:
-    if not _KEY.fullmatch(key):
-        raise InvalidKey(f"{key[:60]!r} is no storage key; LocalStorage.new_key() makes them.")
-    return key
 
 
 def _write(handle: int, data: bytes) -> None:

@@ -5,10 +5,14 @@ import datetime as dt
 import hashlib
 import io
 import json
+import sys
 from base64 import b64encode
 from collections.abc import Callable
 from typing import Any
 
+import openpyxl
+import pyarrow.parquet as pq
+import pypdf
 import pytest
 import sqlalchemy as sa
 import time_machine
@@ -21,6 +25,7 @@ from app.models.tenant import Tenant
 from app.models.user import User
 from app.models.wiki_page import WikiPage
 from app.services.exports import files
+from flask_understudy.contrib.exports import ALL_FORMATS
 from flask_understudy.testing import TestWorker
 
 Header = dict[str, str]
@@ -117,7 +122,7 @@ def test_file_is_made_and_fetched(app: Flask, client: FlaskClient, header: Heade
 
 @pytest.mark.requirement("A40")
 @pytest.mark.parametrize("type_", ["USER_DATA", "WIKI_PAGES", "MEMBERS", "ANALYTICS"])
-@pytest.mark.parametrize("format_", ["csv", "json", "jsonl"])
+@pytest.mark.parametrize("format_", ALL_FORMATS)
 def test_every_type_comes_in_every_format(
     app: Flask, client: FlaskClient, header: Header, pages: None, type_: str, format_: str
 ) -> None:
@@ -128,6 +133,12 @@ def test_every_type_comes_in_every_format(
         assert len(json.loads(file.data)) == export["rows"]
     elif format_ == "jsonl":
         assert len([json.loads(line) for line in file.data.splitlines()]) == export["rows"]
+    elif format_ == "xlsx":
+        assert openpyxl.load_workbook(io.BytesIO(file.data)).active.max_row == export["rows"] + 1
+    elif format_ == "parquet":
+        assert pq.read_table(io.BytesIO(file.data)).num_rows == export["rows"]
+    elif format_ == "pdf":
+        assert type_.replace("_", " ").capitalize() in pypdf.PdfReader(io.BytesIO(file.data)).pages[0].extract_text()
     else:
         assert len(list(csv.reader(io.StringIO(file.text, newline="")))) == export["rows"] + 1
 
@@ -317,6 +328,20 @@ def test_wrong_order_is_refused_and_nothing_is_stored(
     with app.app_context():
         assert db.session.scalar(sa.select(sa.func.count()).select_from(ExportJob)) == 0
     assert jobs.stats()["exports"]["total"] == 0
+
+
+@pytest.mark.requirement("C21")
+def test_format_without_its_package_is_refused_with_the_command(
+    client: FlaskClient, header: Header, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "reportlab", None)
+
+    answer = client.post("/api/exports", json={"type": "MEMBERS", "format": "pdf"}, headers=header)
+
+    assert answer.status_code == 422
+    assert answer.json is not None
+    [error] = answer.json["errors"]
+    assert error == {"pointer": "/format", "detail": "pdf needs a package: pip install 'flask-understudy[pdf]'"}
 
 
 def test_order_that_cannot_be_queued_is_not_stored(

@@ -121,9 +121,9 @@ def test_pdf_is_upright_or_wide_by_its_columns() -> None:
 
 
 def test_pdf_has_its_fonts_inside_and_shows_more_than_latin_1() -> None:
-    data = written(report(subtitle="Łódź Straße Žižka €"), "pdf")
+    data = written(report(subtitle="Łódka Straße Žižka €"), "pdf")
 
-    assert "Łódź Straße Žižka €" in text_of(data)[0]
+    assert "Łódka Straße Žižka €" in text_of(data)[0]
     for page in pypdf.PdfReader(io.BytesIO(data)).pages:
         for font in page["/Resources"]["/Font"].values():
             name = font.get_object()
