@@ -36,7 +36,7 @@ def figures(scope: Scope) -> tuple[Figure, ...]:
             _severe(scope, scope.period),
             compared(_severe(scope, scope.period.before), scope.period),
         ),
-        Figure("Contractors without a valid certificate", uncertified, f"on {scope.today}"),
+        Figure("No valid certificate", uncertified, f"contractors on {scope.today}"),
     )
 
 

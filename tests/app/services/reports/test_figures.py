@@ -110,7 +110,7 @@ def test_compliance_is_the_share_that_was_done_in_time(ids: dict[str, str], tena
         "Audits in time": (2, "of 4"),
         "Permits closed in time": (1, "of 3"),
         "Severe incidents": (2, "1 in the 31 days before"),
-        "Contractors without a valid certificate": (1, "on 2026-04-15"),
+        "No valid certificate": (1, "contractors on 2026-04-15"),
     }
     assert table(compliance, "By station") == [("Harbour", 5, 2, 40.0, 1), ("Quarry", 2, 1, 50.0, 1)]
     assert [(str(row[0]), row[1], row[3]) for row in table(compliance, "Overdue")] == [
