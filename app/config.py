@@ -8,6 +8,7 @@ Order of precedence: what the code passes to ``create_app``, then the environmen
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -106,6 +107,12 @@ def _rate(text: str) -> str:
     return text
 
 
+def _storage_url(text: str) -> str:
+    if "://" in text and not re.fullmatch(r"file:///.+|s3://[^/@?#]+(/[^?#]*)?", text):
+        raise ValueError("a folder, file:///folder or s3://bucket/prefix")
+    return text
+
+
 def _secret_key(text: str) -> str:
     if len(text) < 16:
         raise ValueError("at least 16 characters")
@@ -176,6 +183,14 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("TRUSTED_PROXIES", _whole(0, 10), 0, "Proxies in front, for the caller's address."),
     Setting("DATABASE_POOL_SIZE", _whole(1, 200), 10, "Connections kept open by each process."),
     Setting("EXPORT_DIR", str, None, "Files of exports; absent: instance/exports."),
+    Setting(
+        "EXPORT_STORAGE_URL",
+        _storage_url,
+        None,
+        "Files of exports: file:///folder or s3://bucket/prefix; absent: EXPORT_DIR.",
+        True,
+    ),
+    Setting("EXPORT_REDIRECT", _flag, False, "Whether downloads are sent on to the bucket."),
     Setting("EXPORT_KEEP_DAYS", _whole(1, 365), 7, "Days until an export's file is deleted."),
     Setting("EXPORT_MAX_BYTES", _whole(1, 2**50), 4 * 1024**3, "Bytes an export's file may have."),
     Setting("GOOGLE_CLIENT_ID", str, None, "This service at Google; absent: calendars are not renewed."),

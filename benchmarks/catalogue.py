@@ -27,6 +27,7 @@ def all_benchmarks() -> dict[str, Benchmark]:
         "wipe": outages.wipe,
         "export-postgres": exports.postgres,
         "export-sqlite": exports.sqlite,
+        "export-typed": exports.typed,
         "growth": growth.history,
         "api": api.api,
         "memory": growth.memory,

@@ -20,6 +20,9 @@ from flask_understudy.contrib.exports import LocalStorage, RowStream
 
 BATCH = 10_000
 
+#: A PDF has no more.
+PDF_ROWS = 10_000
+
 metadata = sa.MetaData()
 events = sa.Table(
     "events",
@@ -91,6 +94,23 @@ def sqlite(arena: Arena, scale: Scale) -> Iterator[Row]:
     engine.dispose()
 
 
+def typed(arena: Arena, scale: Scale) -> Iterator[Row]:
+    """Workbooks, Parquet and PDF from PostgreSQL, beside CSV of the same rows; a tenth of the rows."""
+    most = scale.history // 10
+    engine = _filled(arena.new_database(), most)
+    folder = arena.folder / "exports"
+    for format_, rows in (("parquet", most), ("xlsx", most), ("pdf", min(most, PDF_ROWS))):
+        pairs = paired(
+            scale.rounds,
+            _rate(rows, lambda format_=format_, rows=rows: _export(engine, folder, format_, rows)),  # type: ignore[misc]
+            _rate(rows, lambda rows=rows: _export(engine, folder, "csv", rows)),  # type: ignore[misc]
+        )
+        name = f"export {rows:,} × 8, PostgreSQL {format_}"
+        yield compare(name, "rows/s", pairs, "csv")
+        yield _memory(name, engine.url, folder, format_, rows)
+    engine.dispose()
+
+
 def _filled(url: str, rows: int) -> sa.Engine:
     engine = sa.create_engine(url)
     metadata.create_all(engine)
@@ -101,11 +121,11 @@ def _filled(url: str, rows: int) -> sa.Engine:
     return engine
 
 
-def _export(engine: sa.Engine, folder: Path, format_: str) -> None:
+def _export(engine: sa.Engine, folder: Path, format_: str, rows: int | None = None) -> None:
     """Everything a job does: stream, guard, checksum, sync to the disk."""
     storage, key = LocalStorage(folder), LocalStorage.new_key()
     with engine.connect() as connection:
-        storage.save(key, RowStream(connection, sa.select(events), format_))
+        storage.save(key, RowStream(connection, sa.select(events).limit(rows), format_))
     storage.delete(key)
 
 
@@ -151,10 +171,13 @@ def _rate(rows: int, act: Callable[[], object]) -> Callable[[], float]:
     return measure
 
 
-def _memory(name: str, url: sa.URL, folder: Path, format_: str) -> Row:
+def _memory(name: str, url: sa.URL, folder: Path, format_: str, rows: int | None = None) -> Row:
     """Return by how much a fresh process grows with an export, over what it has after a small one."""
     ran = subprocess.run(
-        [sys.executable, "-m", "benchmarks.exports", url.render_as_string(hide_password=False), str(folder), format_],
+        [
+            *(sys.executable, "-m", "benchmarks.exports"),
+            *(url.render_as_string(hide_password=False), str(folder), format_, str(rows or "")),
+        ],
         cwd=ROOT,
         check=True,
         capture_output=True,
@@ -165,14 +188,14 @@ def _memory(name: str, url: sa.URL, folder: Path, format_: str) -> Row:
 
 
 def _main() -> None:
-    url, folder, format_ = sys.argv[1:]
+    url, folder, format_, rows = sys.argv[1:]
     engine = sa.create_engine(url)
     with engine.connect() as connection:
         for _ in RowStream(connection, sa.select(events).limit(100), format_):
             pass
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
     before = _resident("VmRSS")
-    _export(engine, Path(folder), format_)
+    _export(engine, Path(folder), format_, int(rows) if rows else None)
     whole = _resident("VmHWM")
     print(whole - before, whole)
 

@@ -45,7 +45,7 @@ def generate_report(report_id: str) -> dict[str, Any]:
     def write(attempt: files.Attempt) -> tuple[StoredFile, None]:
         report = types.compose(attempt, stage)
         figures.update({figure.label: figure.value for figure in report.figures})
-        return files.storage().save(attempt.key, report.chunks(attempt.format)), None
+        return files.save(attempt, report.chunks(attempt.format)), None
 
     done = carry_out(report_id, write)
     if done["skipped"]:

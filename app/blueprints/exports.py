@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import logging
 import re
 from typing import Annotated, Any
 
@@ -18,17 +19,20 @@ from app.extensions import db, jobs
 from app.models.base import utcnow
 from app.models.export_job import ExportJob, ExportStatus
 from app.services import audit
-from app.services.exports import files, lifecycle, naming
+from app.services.exports import files, lifecycle
 from flask_understudy.contrib.api import Body, Problem, instant, not_found, once, read_body, read_query
 from flask_understudy.contrib.exports import (
     FileMissing,
     LinkExpired,
     LinkInvalid,
+    StorageUnavailable,
     content_disposition,
 )
 from flask_understudy.errors import JobConflict, JobNotFound
 
 bp = Blueprint("exports", __name__, url_prefix="/api/exports")
+
+log = logging.getLogger("app.exports")
 
 LIST = "exports"
 _ID = re.compile(r"[0-9a-f-]{36}")
@@ -102,13 +106,18 @@ def download(export_id: str) -> Response:
     if export.file_key is None or (export.expires_at and export.expires_at <= utcnow()):
         raise Problem(410, detail="The file has expired and was deleted; ask for a new export.")
     try:
+        if (url := files.elsewhere(export)) is not None:
+            return _sent_on(url)
         file = files.storage().open(export.file_key)
     except FileMissing:
         raise Problem(410, detail="The file is gone; ask for a new export.") from None
-    media_type = naming.format_of(export).media_type
-    response = Response(wrap_file(request.environ, file, 64 * 1024), content_type=media_type, direct_passthrough=True)
+    response = Response(
+        wrap_file(request.environ, file, 64 * 1024),
+        content_type=files.format_of(export).media_type,
+        direct_passthrough=True,
+    )
     response.content_length = export.size or 0
-    response.headers["Content-Disposition"] = content_disposition(naming.file_name(export))
+    response.headers["Content-Disposition"] = content_disposition(files.name_of(export))
     response.headers["Content-Security-Policy"] = "sandbox; default-src 'none'"
     response.headers["Referrer-Policy"] = "no-referrer"
     digest = base64.b64encode(bytes.fromhex(export.sha256 or "")).decode()
@@ -154,6 +163,21 @@ def shown(export: ExportJob) -> dict[str, Any]:
         "completedAt": instant(export.completed_at),
         "expiresAt": instant(export.expires_at),
     }
+
+
+@bp.errorhandler(StorageUnavailable)
+def unreachable(error: StorageUnavailable) -> Response:
+    """Answer 503 while the storage refuses or is away; why is for the log."""
+    log.error("%s", error)
+    detail = "The files cannot be reached at present; try again later."
+    return Problem(503, detail=detail, headers={"Retry-After": "10"}).response()
+
+
+def _sent_on(url: str) -> Response:
+    response = Response(status=302, headers={"Location": url})
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["Referrer-Policy"] = "no-referrer"
+    return response
 
 
 def _own(export_id: str) -> ExportJob:

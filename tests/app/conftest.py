@@ -31,7 +31,7 @@ MakeToken = Callable[..., str]
 Header = dict[str, str]
 
 _SERVICE_VARIABLES = ("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "APP_URL", "NEXTAUTH_URL", "PORT")
-_PREFIXES = ("UNDERSTUDY_", "JOBS_", "INNGEST_", "QUEUE_", "SCHEDULER_", "SMTP_", "SENTRY_")
+_PREFIXES = ("UNDERSTUDY_", "EXPORT_", "JOBS_", "INNGEST_", "QUEUE_", "SCHEDULER_", "SMTP_", "SENTRY_")
 
 
 @pytest.fixture(autouse=True)

@@ -101,7 +101,7 @@ hello.jobs.stop_worker()
 
 
 @pytest.mark.requirement("F01", "F02", "F03", "F04", "F05")
-@pytest.mark.parametrize("page", ["batches", "limits", "schedules"])
+@pytest.mark.parametrize("page", ["batches", "exports", "limits", "schedules"])
 def test_the_examples_of_a_page_run_one_after_the_other(page: str, tmp_path: Path) -> None:
     examples = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / f"{page}.md").read_text(), re.DOTALL)
     (tmp_path / "page.py").write_text("\n".join(examples))

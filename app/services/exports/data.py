@@ -21,13 +21,12 @@ from app.models.user import User
 from app.models.work_permit import WorkPermit
 from app.services.exports import files, lifecycle
 from app.services.exports.checking import check_address, check_format, check_one_of, owner_of, refused
-from flask_understudy.contrib.exports import FORMATS, Format, RowStream, StoredFile
+from flask_understudy.contrib.exports import FORMATS, RowStream, StoredFile
 
 TYPE = "data"
 DATA_FORMATS = {name: FORMATS[name] for name in ("json", "csv")}
 #: Entities that a title names.
 NAMED = 3
-ARCHIVE = Format("csv", "zip", "application/zip")
 
 #: The columns of each entity; no password and no digest of one is among them.
 ENTITIES: dict[str, tuple[Any, ...]] = {
@@ -117,11 +116,6 @@ def title_of(export: ExportJob) -> str:
     return f"Data: {', '.join(entities[:NAMED])}" + (f" and {more} more" if more > 0 else "")
 
 
-def format_of(name: str, entities: Sequence[str]) -> Format:
-    """Return the format of the file."""
-    return ARCHIVE if name == "csv" and len(entities) > 1 else DATA_FORMATS[name]
-
-
 def write(attempt: files.Attempt, on_progress: Told, check: Checks) -> tuple[StoredFile, int]:
     """Write a file under its key; return it and its number of rows.
 
@@ -151,9 +145,8 @@ def write(attempt: files.Attempt, on_progress: Told, check: Checks) -> tuple[Sto
                 yield entity, stream
                 done += stream.rows
 
-        form = {"json": _object, "csv": _table, "zip": _archive}
-        chunks = form[format_of(attempt.format, attempt.entities).extension](streams())
-        stored = files.storage().save(attempt.key, chunks)
+        tables = _archive if len(attempt.entities) > 1 else _table
+        stored = files.save(attempt, (_object if attempt.format == "json" else tables)(streams()))
     return stored, done
 
 

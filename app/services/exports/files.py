@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,18 +12,52 @@ import sqlalchemy as sa
 from flask import current_app
 
 from app.extensions import db
-from app.models.export_job import ExportJob, ExportType
+from app.models.export_job import ExportJob, ExportKind, ExportType
 from app.services.exports.types import Owner, query_of
-from flask_understudy.contrib.exports import LocalStorage, RowStream, SignedLinks, StoredFile
+from flask_understudy.contrib.exports import (
+    ALL_FORMATS,
+    Format,
+    RowStream,
+    SignedLinks,
+    Storage,
+    StoredFile,
+    storage_at,
+)
+
+#: How long a link to the bucket works, to which a download is sent on.
+SENT_ON_FOR = dt.timedelta(minutes=1)
+
+#: Several tables in one file.
+ARCHIVE = Format("csv", "zip", "application/zip")
 
 #: Rows between two reports of progress.
 EVERY_ROWS = 5_000
 
 
-def storage() -> LocalStorage:
-    """Return the folder of the files: ``EXPORT_DIR``, else ``exports`` in the instance folder."""
-    folder = current_app.config["EXPORT_DIR"] or Path(current_app.instance_path, "exports")
-    return LocalStorage(folder, max_bytes=current_app.config["EXPORT_MAX_BYTES"])
+def storage() -> Storage:
+    """Return where the files are: ``EXPORT_STORAGE_URL``, else ``EXPORT_DIR``, else ``exports`` in the instance folder.
+
+    Raises:
+        UnsupportedExport: The URL names no storage.
+    """
+    config = current_app.config
+    url = config["EXPORT_STORAGE_URL"] or config["EXPORT_DIR"] or Path(current_app.instance_path, "exports")
+    return storage_at(url, max_bytes=config["EXPORT_MAX_BYTES"])
+
+
+def format_of(export: ExportJob) -> Format:
+    """Return the format of a file; tables of several entities are an archive."""
+    if export.kind is ExportKind.DATA and export.format == "csv" and len(export.entities or ()) > 1:
+        return ARCHIVE
+    return ALL_FORMATS[export.format]
+
+
+def name_of(export: ExportJob) -> str:
+    """Return the name that a download is saved under."""
+    stem = export.type.lower().replace("_", "-")
+    if export.kind is ExportKind.REPORT:
+        stem += "-report"
+    return f"{stem}-{export.created_at:%Y-%m-%d}.{format_of(export).extension}"
 
 
 def kept_for() -> dt.timedelta:
@@ -45,6 +79,18 @@ def signed_url(export: ExportJob) -> str | None:
     return f"{export.file_url}?token={token}"
 
 
+def elsewhere(export: ExportJob) -> str | None:
+    """Return the bucket's own link to a file, where downloads are to be sent on and the storage has one.
+
+    Raises:
+        FileMissing: The file is gone.
+        StorageUnavailable: The storage does not answer.
+    """
+    if not current_app.config["EXPORT_REDIRECT"] or export.file_key is None:
+        return None
+    return storage().link(export.file_key, SENT_ON_FOR, name_of(export), format_of(export).media_type)
+
+
 def check_link(export: ExportJob, token: str) -> None:
     """Let a link pass that was signed for this export.
 
@@ -57,7 +103,7 @@ def check_link(export: ExportJob, token: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt at a file: what is wanted, and the key it is written under."""
+    """One attempt at a file: what is wanted, and the key and name it is kept under."""
 
     export_id: str
     owner: Owner
@@ -65,7 +111,14 @@ class Attempt:
     filters: dict[str, Any]
     format: str
     key: str
+    name: str
+    media_type: str
     entities: tuple[str, ...] = ()
+
+
+def save(attempt: Attempt, chunks: Iterable[bytes]) -> StoredFile:
+    """Write a file under an attempt's key and name, piece by piece."""
+    return storage().save(attempt.key, chunks, filename=attempt.name, media_type=attempt.media_type)
 
 
 def write(
@@ -91,7 +144,7 @@ def write(
         stream = RowStream(
             connection, query, attempt.format, title=title, on_rows=report, every=EVERY_ROWS, check=check
         )
-        stored = storage().save(attempt.key, stream)
+        stored = save(attempt, stream)
     return stored, stream.rows
 
 

@@ -22,7 +22,7 @@ from app.services.exports.checking import check_format, refused
 from app.services.exports.files import Attempt
 from app.services.exports.types import Owner, checked_filters, type_named
 from flask_understudy import Principal
-from flask_understudy.contrib.exports import FORMATS, StoredFile
+from flask_understudy.contrib.exports import FORMATS, StorageUnavailable, StoredFile
 
 log = logging.getLogger("app.exports")
 
@@ -115,6 +115,8 @@ def begin(export_id: str) -> Attempt | None:
         filters=dict(export.filters),
         format=export.format,
         key=store.new_key(),
+        name=files.name_of(export),
+        media_type=files.format_of(export).media_type,
         entities=tuple(export.entities or ()),
     )
     export.status = ExportStatus.PROCESSING
@@ -144,10 +146,13 @@ def finish(attempt: Attempt, stored: StoredFile, rows: int | None) -> bool:
 
 
 def fail(attempt: Attempt, error: str) -> None:
-    """Mark an export as FAILED, and commit, if it is still this attempt's; its file is deleted."""
+    """Mark an export as FAILED, and commit, if it is still this attempt's; its file is deleted.
+
+    While the storage cannot be reached the key stays in the row, for `delete_expired`.
+    """
     db.session.rollback()
-    files.storage().delete(attempt.key)
-    _mark(attempt, status=ExportStatus.FAILED, error=error[:LONGEST_ERROR], file_key=None)
+    key = attempt.key if _is_left(attempt.key) else None
+    _mark(attempt, status=ExportStatus.FAILED, error=error[:LONGEST_ERROR], file_key=key)
 
 
 def settle(export: ExportJob) -> None:
@@ -161,10 +166,9 @@ def settle(export: ExportJob) -> None:
     if job is not None and job.state not in {"failed", "cancelled"}:
         return
     error = "Its job is gone." if job is None else job.error or job.reason or f"The job was {job.state}."
-    if export.file_key is not None:
-        files.storage().delete(export.file_key)
+    key = export.file_key if export.file_key is not None and _is_left(export.file_key) else None
     unfinished = sa.and_(ExportJob.id == export.id, ExportJob.status.in_(UNFINISHED))
-    _end(export.id, unfinished, status=ExportStatus.FAILED, error=str(error)[:LONGEST_ERROR], file_key=None)
+    _end(export.id, unfinished, status=ExportStatus.FAILED, error=str(error)[:LONGEST_ERROR], file_key=key)
     db.session.refresh(export)
 
 
@@ -183,13 +187,24 @@ def delete_expired() -> int:
     for export in db.session.scalars(sa.select(ExportJob).where(ExportJob.status.in_(UNFINISHED))).all():
         settle(export)
     store = files.storage()
-    expired = sa.select(ExportJob).where(ExportJob.expires_at < utcnow(), ExportJob.file_key.is_not(None))
+    is_over = sa.or_(ExportJob.expires_at < utcnow(), ExportJob.status == ExportStatus.FAILED)
+    expired = sa.select(ExportJob).where(is_over, ExportJob.file_key.is_not(None))
     deleted = 0
     for export in db.session.scalars(expired).all():
         deleted += store.delete(str(export.file_key))
         export.file_key = None
         db.session.commit()
     return deleted + store.sweep()
+
+
+def _is_left(key: str) -> bool:
+    """Delete a file; return whether it is left because the storage cannot be reached."""
+    try:
+        files.storage().delete(key)
+    except StorageUnavailable as error:
+        log.warning("the file of a failed export is left for the next clean-up: %s", error)
+        return True
+    return False
 
 
 def _owned(caller: Principal) -> sa.Select[ExportJob]:

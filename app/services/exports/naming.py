@@ -1,11 +1,10 @@
-"""What a file is called, for people and for their disks, and its media type."""
+"""What a file is called where people read of it."""
 
 from __future__ import annotations
 
 from app.models.export_job import ExportJob, ExportKind
 from app.services.exports import data
 from app.services.reports import types as reports
-from flask_understudy.contrib.exports import ALL_FORMATS, Format
 
 
 def title_of(export: ExportJob) -> str:
@@ -17,18 +16,3 @@ def title_of(export: ExportJob) -> str:
             return data.title_of(export)
         case ExportKind.EXPORT:
             return export.type.capitalize().replace("_", " ")
-
-
-def format_of(export: ExportJob) -> Format:
-    """Return the format of a file."""
-    if export.kind is ExportKind.DATA:
-        return data.format_of(export.format, export.entities or ())
-    return ALL_FORMATS[export.format]
-
-
-def file_name(export: ExportJob) -> str:
-    """Return the name that a file is saved under."""
-    stem = export.type.lower().replace("_", "-")
-    if export.kind is ExportKind.REPORT:
-        stem += "-report"
-    return f"{stem}-{export.created_at:%Y-%m-%d}.{format_of(export).extension}"

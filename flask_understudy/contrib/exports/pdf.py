@@ -183,13 +183,17 @@ class Pages:
         if font is BOLD:
             self._box(_MARGIN, self.y - height, sum(widths), height, _PALE)
         left = _MARGIN
+        text = self._canvas.beginText()
+        text.setFont(font.name, _SIZE)
+        text.setFillColor(_INK)
         for lines, width, is_number in zip(cells, widths, numeric, strict=True):
-            y = self.y - _LINE
-            for line in lines:
-                shift = width - 2 * _PAD - font.width(line, _SIZE) if is_number else 0
-                self._write(left + _PAD + shift, y, line, font, _SIZE, _INK)
-                y -= _LINE
+            for number, line in enumerate(lines, 1):
+                if line:
+                    shift = width - 2 * _PAD - font.width(line, _SIZE) if is_number else 0
+                    text.setTextOrigin(left + _PAD + shift, self.y - number * _LINE)
+                    text.textOut(line)
             left += width
+        self._canvas.drawText(text)
         self.y -= height
         self._canvas.setStrokeColor(_RULE)
         self._canvas.setLineWidth(0.4)

@@ -23,6 +23,7 @@ HEIGHT = 190.0
 
 _DASHES: tuple[list[int] | None, ...] = (None, [6, 2], [2, 2], [8, 2, 2, 2])
 _MARKS = ("FilledCircle", "FilledSquare", "FilledDiamond", "FilledTriangle")
+_MOST_MARKS = 40
 _SIZE = 7.0
 _SLANT = 40
 _LONGEST_LABEL = 92.0
@@ -43,7 +44,7 @@ def drawing(chart: Chart, width: float) -> Drawing:
     ]
     low, high, step = _axis([number for series in numbers for number in series if number is not None])
     figure: Any = VerticalBarChart() if chart.kind == "bar" else HorizontalLineChart()
-    _style_series(figure, chart.kind, len(numbers))
+    _style_series(figure, chart.kind, len(numbers), has_marks=len(chart.labels) <= _MOST_MARKS)
     figure.data = numbers
     axis = figure.valueAxis
     axis.valueMin, axis.valueMax, axis.valueStep = low, high, step
@@ -61,7 +62,7 @@ def drawing(chart: Chart, width: float) -> Drawing:
     return found
 
 
-def _style_series(figure: Any, kind: str, count: int) -> None:
+def _style_series(figure: Any, kind: str, count: int, *, has_marks: bool) -> None:
     for number in range(count):
         if kind == "bar":
             figure.bars[number].fillColor = colour(number)
@@ -70,7 +71,8 @@ def _style_series(figure: Any, kind: str, count: int) -> None:
             figure.lines[number].strokeColor = colour(number)
             figure.lines[number].strokeWidth = 1.6
             figure.lines[number].strokeDashArray = _DASHES[number % len(_DASHES)]
-            figure.lines[number].symbol = makeMarker(_MARKS[number % len(_MARKS)], size=4)
+            if has_marks:
+                figure.lines[number].symbol = makeMarker(_MARKS[number % len(_MARKS)], size=4)
     if kind == "bar":
         figure.groupSpacing, figure.barSpacing = 6, 0.5
 

@@ -130,14 +130,16 @@ def shown(value: Value) -> str:
 
 
 def grouped(value: Value) -> str:
-    """Return a number with commas between thousands, and with two digits after the point at the most."""
+    """Return a number with commas between thousands, and two digits after the point, or three that count below 1."""
     match value:
         case bool():
             return shown(value)
         case int():
             return f"{value:,}"
         case float() | Decimal():
-            number = float(value)
+            number = float(value) + 0.0  # minus zero is zero
+            if 0 < abs(number) < 1:
+                return f"{number:.3g}"
             return f"{number:,.2f}".removesuffix(".00") if abs(number) < 1e15 else f"{number:.6g}"
     return shown(value)
 

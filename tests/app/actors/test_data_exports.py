@@ -18,6 +18,7 @@ from app.models.tenant import Tenant
 from app.models.user import User
 from app.services.exports import data, files
 from flask_understudy.contrib.api import Problem
+from flask_understudy.contrib.exports import LocalStorage
 from flask_understudy.testing import TestWorker
 from tests.app import march
 from tests.app.conftest import AppFactory
@@ -124,15 +125,15 @@ def test_rows_are_written_as_they_come(
     worker: TestWorker, ask: Ask, monkeypatch: pytest.MonkeyPatch, format_: str
 ) -> None:
     written: list[str] = []
-    save = files.LocalStorage.save
+    save = LocalStorage.save
 
-    def watched(storage: Any, key: str, chunks: Iterator[bytes]) -> Any:
+    def watched(storage: Any, key: str, chunks: Iterator[bytes], **more: Any) -> Any:
         def noted() -> Iterator[bytes]:
             for chunk in chunks:
                 written.append("chunk")
                 yield chunk
 
-        return save(storage, key, noted())
+        return save(storage, key, noted(), **more)
 
     def streams(original: Any) -> Any:
         def iterate(stream: Any) -> Iterator[bytes]:
@@ -141,7 +142,7 @@ def test_rows_are_written_as_they_come(
 
         return iterate
 
-    monkeypatch.setattr(files.LocalStorage, "save", watched)
+    monkeypatch.setattr(LocalStorage, "save", watched)
     monkeypatch.setattr(data.RowStream, "__iter__", streams(data.RowStream.__iter__))
     ask(entities=["stations", "audits"], format=format_)
     worker.drain(raise_errors=True)

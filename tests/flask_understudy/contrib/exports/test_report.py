@@ -109,6 +109,16 @@ def test_pdf_shows_every_part_and_counts_its_pages() -> None:
     assert all(f"Person {number} " in whole + " " for number in range(100))
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(1234567, "1,234,567"), (1234.5, "1,234.50"), (-0.0, "0"), (0.0123456, "0.0123"), (1e20, "1e+20"), ("7", "7")],
+)
+def test_figures_are_written_for_people(value: Any, shown: str) -> None:
+    [text] = text_of(written(report(figures=(Figure("First", value),), charts=(), tables=()), "pdf"))
+
+    assert f"First {shown} Page" in text.replace("Sales Page", "Page")
+
+
 def test_pdf_is_upright_or_wide_by_its_columns() -> None:
     def size(columns: int) -> tuple[float, float]:
         names = tuple(f"c{number}" for number in range(columns))
@@ -128,6 +138,20 @@ def test_pdf_has_its_fonts_inside_and_shows_more_than_latin_1() -> None:
         for font in page["/Resources"]["/Font"].values():
             name = font.get_object()
             assert "/FontFile2" in name.get("/FontDescriptor", {}) or name["/BaseFont"] == "/Helvetica"
+
+
+def test_pdf_without_the_font_of_the_system_is_poorer_and_no_error() -> None:
+    code = """
+import os, sys
+import reportlab, reportlab.rl_config
+reportlab.rl_config.TTFSearchPath = [os.path.join(os.path.dirname(reportlab.__file__), "fonts")]
+from datetime import datetime
+from flask_understudy.contrib.exports import Report
+sys.stdout.buffer.write(b"".join(Report("Źródła €", "Жук 甲", datetime(2026, 1, 1)).chunks("pdf")))
+"""
+    ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+    assert "Zródła € ??? ? As of" in text_of(ran.stdout)[0]
 
 
 @pytest.mark.parametrize("format", REPORT_FORMATS)

@@ -203,6 +203,19 @@ def test_rows_are_counted_and_reported(connection: sa.Connection, format: str) -
 
 
 @pytest.mark.parametrize("format", FORMATS)
+def test_rows_stay_on_the_server_until_they_are_wanted(postgres: sa.Connection, format: str) -> None:
+    cursors: list[int] = []
+
+    def check() -> None:
+        cursors.append(postgres.scalar(sa.text("SELECT count(*) FROM pg_cursors WHERE name <> ''")) or 0)
+
+    for _ in RowStream(postgres, numbers(1200), format, check=check):
+        pass
+
+    assert cursors[1:3] == [1, 1]
+
+
+@pytest.mark.parametrize("format", FORMATS)
 def test_check_ends_the_export_and_nothing_is_left(
     connection: sa.Connection, format: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
