@@ -22,7 +22,7 @@ def _from_database(error: exc.DBAPIError | exc.TimeoutError) -> Response:
     """Answer 503 for a database that is away, overloaded or not migrated; else it is our bug."""
     problem = schema.problem()
     if problem is None and isinstance(error, exc.ProgrammingError):
-        return problems.from_anything(error)
+        return problems.answer(error)
     log.error("the database failed a request: %s", problem or error, extra={"path": request.path})
     return problems.unavailable().response()
 

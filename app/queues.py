@@ -93,6 +93,16 @@ POLICIES: dict[str, dict[str, Any]] = {
         "keep_completed": dt.timedelta(days=1),
         "keep_failed": dt.timedelta(days=30),
     },
+    # Automated workflows: three tries (D04); a failed one stays as long as its execution (E07).
+    "workflows": {
+        "priority": 3,
+        "attempts": 3,
+        "min_backoff": 5 * SECOND,
+        "backoff_factor": 5,
+        "time_limit": 5 * MINUTE,
+        "keep_completed": dt.timedelta(days=1),
+        "keep_failed": dt.timedelta(days=30),
+    },
     # Maintenance, when nothing else is due (D15, C22).
     "cleanup": {
         "priority": 5,

@@ -54,6 +54,7 @@ def history(arena: Arena, scale: Scale) -> Iterator[Row]:
     for name, act, times in (
         ("send()", lambda _: ours.noop.send(1), SLICE),
         ("counts", lambda _: ours.jobs.stats(), 3),
+        ("health", lambda _: ours.jobs.health(), 3),
     ):
 
         def rate(url: str, act: Callable[[int], object] = act, times: int = times) -> Callable[[], float]:

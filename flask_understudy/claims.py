@@ -243,6 +243,11 @@ class ClaimedMessage(MessageProxy):
         """Whether the job may be tried again after this, by its actor's options (C1 to C5)."""
         return allows_retry(self.claimed, self._actor_options, exception)
 
+    def is_final(self, exception: BaseException) -> bool:
+        """Whether another attempt would only meet the same again, by the actor's `throws`."""
+        throws = self._actor_options.get("throws")
+        return throws is not None and isinstance(exception, throws)
+
     def backoff(self, retry: int) -> int:
         """Return the ms to wait before a retry, by number: call, else actor, else queue, else settings."""
         return backoff(retry, self.claimed, self._actor_options, self.worker.config)

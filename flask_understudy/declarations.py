@@ -24,6 +24,7 @@ class DeclaredSchedule:
         missed: What becomes of slots that passed while no clock ran: `latest`, `skip` or `all`.
         grace_seconds: How late the latest slot may be fired.
         overlap: What becomes of a slot while a former job has not ended: `allow`, `skip` or `queue`.
+        enabled: Whether it fires before an operator has said anything.
     """
 
     name: str
@@ -36,3 +37,4 @@ class DeclaredSchedule:
     missed: str = LATEST
     grace_seconds: int = GRACE_SECONDS
     overlap: str = ALLOW
+    enabled: bool = True

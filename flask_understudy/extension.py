@@ -11,7 +11,7 @@ import dramatiq
 from flask import Flask, Request
 from sqlalchemy import MetaData
 
-from . import cli, rest
+from . import cli, dashboard, rest
 from .actor import Actor, ActorDecorator
 from .broker import LedgerBroker
 from .config import Config
@@ -170,6 +170,7 @@ class Understudy(JobVerbs, EventVerbs):
         missed: str = LATEST,
         grace: timedelta | int = GRACE_SECONDS,
         overlap: str = ALLOW,
+        enabled: bool = True,
     ) -> Callable[[A], A]:
         """Send an actor by the clock; stands above `@jobs.actor(...)`.
 
@@ -184,6 +185,7 @@ class Understudy(JobVerbs, EventVerbs):
                 `all`, at most 100.
             grace: How late the latest slot may be fired, as s or timedelta.
             overlap: What becomes of a slot while an earlier job has not ended: `allow`, `skip` or `queue`.
+            enabled: False = it fires once an operator has enabled it.
 
         Raises:
             ConfigError: The expression, the zone, a policy or an option is invalid, or the name is taken.
@@ -209,6 +211,7 @@ class Understudy(JobVerbs, EventVerbs):
                     missed,
                     seconds_of(grace),
                     overlap,
+                    enabled,
                 )
             )
             return actor
@@ -223,7 +226,7 @@ class Understudy(JobVerbs, EventVerbs):
     def authorizer(self, who: Authorizer) -> Authorizer:
         """Declare who makes a request: a function of the request that returns a `Principal`, or None for nobody.
 
-        It opens the REST API, which stays unmounted without one.
+        It opens the REST API and the dashboard, which stay unmounted without one.
         """
         self._authorizer = who
         if self.broker.is_bound:
@@ -235,9 +238,13 @@ class Understudy(JobVerbs, EventVerbs):
         if state.authorizer is None or rest.is_mounted(state.app):
             return
         if not state.app.secret_key:
-            logger.warning("The REST API signs cursors and tokens: it is not mounted, as there is no SECRET_KEY.")
+            logger.warning(
+                "The REST API and the dashboard are not mounted: SECRET_KEY, which signs their tokens, is missing."
+            )
             return
         rest.mount(state.app, state.config.rest_prefix)
+        if state.config.dashboard_prefix:
+            dashboard.mount(state.app, state.config.dashboard_prefix)
 
     # -- the worker inside the web process ---------------------------------------------------------------------------
 

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
+from contextlib import AbstractContextManager
+from datetime import timedelta
 from typing import Any
 
 import dramatiq
+from sqlalchemy.orm import Session
 
 from .broker import LedgerBroker
 from .clock.prune import prune
 from .ledger import Job, queries
 from .operations import batches as batch_operations
-from .operations import external
+from .operations import external, reopening
 from .operations import health as health_operation
 from .operations import jobs as job_operations
 from .operations import queues as queue_operations
 from .operations.batches import Batch
-from .operations.transaction import joined_session
+from .operations.transaction import committed_or_joined, joined_session
 from .operations.waiting import wait_for_end, wait_in_turn
 from .state import State
 
@@ -43,6 +46,19 @@ class JobVerbs:
             delay: ms until they may run.
         """
         return self.broker.enqueue_many(list(messages), delay=delay)
+
+    def transaction(self) -> AbstractContextManager[Session]:
+        """Write rows of your own beside jobs, both or neither, with the commit where a send would have it.
+
+            with jobs.transaction() as session:
+                session.add(Order(id=order_id))
+                session.flush()
+                fulfil.send(order_id)
+
+        A caller of yours with uncommitted writes in `db.session` commits all of it. Without any it is committed at the
+        block's end, and an exception undoes what the block wrote.
+        """
+        return committed_or_joined(self.state)
 
     def batch(
         self,
@@ -120,6 +136,18 @@ class JobVerbs:
             JobConflict: It is neither failed nor cancelled, or a live job holds its dedup key.
         """
         job_operations.retry(self.state, job_id)
+
+    def retry_failed_jobs(self, queue: str, *, newer_than: timedelta | None = None) -> int:
+        """Reopen the failed jobs of a queue, as `retry` does one; return how many (O01).
+
+        Args:
+            queue: The queue.
+            newer_than: Only jobs that were sent within this time; None = all that are kept.
+
+        Raises:
+            InvalidJob: No queue has the name.
+        """
+        return reopening.retry_failed(self.state, queue, newer_than=newer_than)
 
     def pause(self, queue: str) -> None:
         """Claim nothing from a queue any more, in all processes; what runs goes on."""

@@ -186,8 +186,10 @@ class Demo:
         return f"""
 The service is at {self.url} (Ctrl-C stops it).
 
-API tokens of the demo organisation, one per role:
+API tokens of the demo organisation, one per role, and the host's, who sees everything:
 {listing}
+
+See the jobs at {self.url}/api/jobs/dashboard, and exports at {self.url}/exports; a token signs you in.
 
 Ask for an export, then follow it to the file:
   EXPORT=$(curl -s {bearer} {order} {exports} | {pick_id})

@@ -1,7 +1,8 @@
-"""Maintenance by the clock (requirements A23, A32, A51, E02 to E07, E09, N04). All times are UTC."""
+"""Maintenance by the clock (requirements A23, A32, A51, E02 to E07, E09, E14, N04). All times are UTC."""
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 
 from flask import current_app
@@ -13,6 +14,7 @@ from flask_understudy import current_job
 
 DAILY = "0 2 * * *"
 HOURLY = "every 1 hour"
+NIGHTLY = "30 1 * * *"
 MONTHLY = "0 3 1 * *"
 WEEKLY = "0 4 * * 0"  # Sunday, as in cron
 
@@ -65,6 +67,23 @@ def delete_expired_exports() -> int:
 def cleanup_old_jobs() -> int:
     """Delete finished jobs whose retention is over."""
     return queues.cleanup_old_jobs()
+
+
+@jobs.schedule(NIGHTLY, timezone="UTC", name="retry-failed", enabled=False)
+@jobs.actor(queue_name="cleanup", actor_name="maintenance:retry-failed")
+def retry_failed(days: int = 7) -> dict[str, int]:
+    """Try failed jobs again that were sent within some days, so that a failure which mended itself needs nobody.
+
+    It is scheduled, and switched off: what fails for good would be tried each night until it is that old.
+
+    Args:
+        days: How old they may be.
+    """
+    return {
+        queue: retried
+        for queue in sorted(jobs.stats())
+        if (retried := queues.retry_failed_jobs(queue, dt.timedelta(days=days)))
+    }
 
 
 @jobs.schedule(DAILY, timezone="UTC", name="cleanup-webhooks")

@@ -37,7 +37,9 @@ def queue_data_export(
     notify_email: str | None = None,
     priority: int | None = None,
 ) -> ExportJob:
-    """Add an export of an organisation's data and its job to the caller's transaction, which the caller commits (A45).
+    """Store an export of an organisation's data and its job (A45).
+
+    It joins the caller's transaction when that has uncommitted writes, and else is committed at once.
 
     Args:
         organization_id: Whose data.
@@ -55,14 +57,15 @@ def queue_data_export(
     Raises:
         Problem: 422 naming what cannot be had, and what can; nothing was stored.
     """
-    export = data.order(
-        organization_id=organization_id,
-        entities=entities,
-        format=format,
-        user_id=user_id,
-        notify_email=notify_email,
-    )
-    export.job_id = generate_data_export.send_with_options(
-        args=(export.id,), priority=priority, tenant=export.tenant_id, owner=export.user_id
-    ).message_id
+    with jobs.transaction():
+        export = data.order(
+            organization_id=organization_id,
+            entities=entities,
+            format=format,
+            user_id=user_id,
+            notify_email=notify_email,
+        )
+        export.job_id = generate_data_export.send_with_options(
+            args=(export.id,), priority=priority, tenant=export.tenant_id, owner=export.user_id
+        ).message_id
     return export

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
+from urllib.parse import urlencode
 
 import dramatiq
 
@@ -88,6 +89,18 @@ def request_password_reset(email: str) -> None:
     db.session.commit()
 
 
+@jobs.actor(
+    actor_name="email:invitation",
+    priority=PRIORITY,
+    sensitive=("link",),
+    **_COMMON,
+    **_OF_TEMPLATES,
+)
+def send_invitation(email: str, name: str, organization: str, link: str) -> Result:
+    """Invite somebody into an organisation."""
+    return _send("invitation", email, name=name, organization=organization, link=link)
+
+
 @jobs.actor(actor_name="email:notification", priority=PRIORITY, **_COMMON, **_OF_TEMPLATES)
 def send_notification(email: str, name: str, title: str, message: str, link: str) -> Result:
     """Tell somebody that something happened."""
@@ -144,6 +157,12 @@ def send_notification_email(email: str, name: str, title: str, message: str, lin
     """Queue a notification; ``link`` is a path of ours or a full address (A38)."""
     fields = {"name": name, "title": title, "message": message, "link": link}
     return _queue("notification", email, fields)
+
+
+def send_invitation_email(email: str, name: str, organization: str, secret: str) -> Queued:
+    """Queue an invitation; ``secret`` is what `accounts.invite` returned, and is shown nowhere else."""
+    fields = {"name": name, "organization": organization, "link": "/join?" + urlencode({"invitation": secret})}
+    return _queue("invitation", email, fields)
 
 
 def queue_email(
@@ -222,6 +241,7 @@ _ACTORS: Mapping[str, Any] = {
     "welcome": send_welcome,
     "verification": send_verification,
     "password-reset": send_password_reset,
+    "invitation": send_invitation,
     "notification": send_notification,
 }
 

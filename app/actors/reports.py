@@ -65,7 +65,9 @@ def queue_report(
     priority: int | None = None,
     once_key: str | None = None,
 ) -> ExportJob:
-    """Add a report and its job to the caller's transaction, which the caller commits (A42).
+    """Store a report and its job (A42).
+
+    It joins the caller's transaction when that has uncommitted writes, and else is committed at once.
 
     Args:
         type: ``audits``, ``incidents``, ``work-permits`` or ``compliance`` (A43).
@@ -83,20 +85,21 @@ def queue_report(
     Raises:
         Problem: 422 naming what cannot be had, and what can; nothing was stored.
     """
-    if once_key is not None and (known := lifecycle.once(organization_id, once_key)) is not None:
-        return known
-    report = types.order(
-        type=type,
-        organization_id=organization_id,
-        filters=filters,
-        format=format,
-        user_id=user_id,
-        notify_email=notify_email,
-        once_key=once_key,
-    )
-    report.job_id = generate_report.send_with_options(
-        args=(report.id,), priority=priority, tenant=report.tenant_id, owner=report.user_id
-    ).message_id
+    with jobs.transaction():
+        if once_key is not None and (known := lifecycle.once(organization_id, once_key)) is not None:
+            return known
+        report = types.order(
+            type=type,
+            organization_id=organization_id,
+            filters=filters,
+            format=format,
+            user_id=user_id,
+            notify_email=notify_email,
+            once_key=once_key,
+        )
+        report.job_id = generate_report.send_with_options(
+            args=(report.id,), priority=priority, tenant=report.tenant_id, owner=report.user_id
+        ).message_id
     return report
 
 
@@ -136,12 +139,9 @@ def _queue_weekly(tenant_id: str, slug: str, week: Mapping[str, str]) -> str:
             notify_email=admin.email,
             once_key=key,
         )
-        db.session.commit()
     except IntegrityError:  # another run was faster
-        db.session.rollback()
         return "there"
     except Problem as problem:  # such as an address that nobody can be mailed at
-        db.session.rollback()
         log.warning("no weekly report: %s", problem.detail, extra={"tenant": slug})
         return "skipped"
     return "queued"

@@ -3,53 +3,23 @@
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
-from urllib.parse import urlencode
 
 from flask import Blueprint, request
-from pydantic import AfterValidator, StringConstraints, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import StringConstraints, model_validator
 
 from app.actors import email as mails
 from app.auth import SESSION_TOKEN, current_principal, current_user, public, requires
 from app.extensions import db, limiter
 from app.limits import is_accepted
+from app.models.tenant import Tenant
 from app.models.user import User
 from app.services import accounts, passwords, sessions, verification
+from app.services.people import Address, Name
 from flask_understudy.contrib.api import Body, Problem, read_body
-from flask_understudy.contrib.mail import InvalidMail, check
 
 bp = Blueprint("auth", __name__, url_prefix="/api/auth")
 
 
-def _one_line(text: str) -> str:
-    if not text.isprintable():
-        raise ValueError("must be one line without control characters")
-    return text
-
-
-def _deliverable(address: str) -> str:
-    try:
-        check(address, "a mail", text="to be written")
-    except InvalidMail as problem:
-        raise PydanticCustomError("address", "{problem}", {"problem": str(problem)}) from None
-    return address
-
-
-Address = Annotated[
-    str,
-    StringConstraints(
-        strip_whitespace=True,
-        to_lower=True,
-        max_length=254,
-        pattern=r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$",
-    ),
-    AfterValidator(_deliverable),
-]
-Name = Annotated[
-    str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=200),
-    AfterValidator(_one_line),
-]
 Password = Annotated[str, StringConstraints(min_length=10, max_length=128)]
 
 
@@ -174,13 +144,8 @@ def invite() -> tuple[dict[str, str], int]:
     body = read_body(Invite)
     caller = current_principal()
     invitation, secret = accounts.invite(tenant_id=caller.tenant, email=body.email, role=body.role, by=caller.subject)
-    mails.send_notification_email(
-        body.email,
-        body.email.partition("@")[0],
-        "You are invited",
-        "You are invited to join an organisation. The invitation lasts a week.",
-        "/join?" + urlencode({"invitation": secret}),
-    )
+    organization = db.session.get_one(Tenant, caller.tenant).name
+    mails.send_invitation_email(body.email, body.email.partition("@")[0], organization, secret)
     answer = {"id": invitation.id, "email": invitation.email, "role": invitation.role}
     db.session.commit()
     return answer, 201

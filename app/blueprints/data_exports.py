@@ -9,7 +9,7 @@ from pydantic import Field
 
 from app.actors.data_exports import generate_data_export, queue_data_export
 from app.auth import current_principal, requires
-from app.extensions import db
+from app.extensions import db, jobs
 from app.services import audit
 from app.services.exports.shapes import FileOrder, Name, QueuedFile, WaitQuery, check_identity, waited
 from flask_understudy.contrib.api import Answer, once, operation
@@ -43,20 +43,21 @@ def order_data(body: DataOrder, query: WaitQuery) -> Response:
 
 def _queue(body: DataOrder) -> tuple[dict[str, Any], int, dict[str, str]]:
     caller = current_principal()
-    export = queue_data_export(
-        organization_id=caller.tenant,
-        entities=body.entities,
-        format=body.format,
-        user_id=caller.subject,
-        notify_email=body.notify_email,
-        priority=body.priority,
-    )
-    audit.record(
-        "data-export.create",
-        tenant_id=caller.tenant,
-        subject=caller.subject,
-        target=export.id,
-        entities=body.entities,
-    )
+    with jobs.transaction():  # the order and the line in the audit
+        export = queue_data_export(
+            organization_id=caller.tenant,
+            entities=body.entities,
+            format=body.format,
+            user_id=caller.subject,
+            notify_email=body.notify_email,
+            priority=body.priority,
+        )
+        audit.record(
+            "data-export.create",
+            tenant_id=caller.tenant,
+            subject=caller.subject,
+            target=export.id,
+            entities=body.entities,
+        )
     shown = QueuedFile.of_export(export, generate_data_export.actor_name, generate_data_export.queue_name)
     return shown.answer(), 202, {"Location": url_for("exports.detail", export_id=export.id)}

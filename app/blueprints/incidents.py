@@ -11,8 +11,8 @@ from pydantic import StringConstraints
 from app.auth import current_principal, requires
 from app.extensions import db, webhooks
 from app.models.base import new_id, utcnow
-from app.models.incident import Incident
-from app.services import stations
+from app.models.incident import Incident, Status
+from app.services import audit, stations
 from flask_understudy.contrib.api import Body, instant, not_found, once, read_body
 
 bp = Blueprint("incidents", __name__, url_prefix="/api/incidents")
@@ -28,6 +28,12 @@ class Report(Body):
     description: Annotated[str, StringConstraints(max_length=10_000)] = ""
     severity: Literal["low", "medium", "high", "critical"] = "medium"
     station_id: Annotated[str, StringConstraints(min_length=1, max_length=36)] | None = None
+
+
+class Change(Body):
+    """How far an incident is."""
+
+    status: Status
 
 
 @bp.post("")
@@ -50,6 +56,7 @@ def _report() -> tuple[dict[str, Any], int, dict[str, str]]:
         description=body.description,
         severity=body.severity,
         station_id=body.station_id,
+        status="open",
         created_at=utcnow(),
     )
     db.session.add(incident)
@@ -62,10 +69,29 @@ def _report() -> tuple[dict[str, Any], int, dict[str, str]]:
 @requires("read")
 def detail(incident_id: str) -> dict[str, Any]:
     """Describe an incident of the caller's organisation."""
+    return shown(_own(incident_id))
+
+
+@bp.patch("/<incident_id>")
+@requires("operate")
+def change(incident_id: str) -> Response:
+    """Say how far an incident is; nobody is told."""
+    caller, incident, body = current_principal(), _own(incident_id), read_body(Change)
+
+    def act() -> dict[str, Any]:
+        incident.status = body.status
+        who = {"tenant_id": caller.tenant, "subject": caller.subject}
+        audit.record("incident.change", **who, target=incident.id, status=body.status)
+        return shown(incident)
+
+    return once(db.session, caller.tenant, caller.subject, act)
+
+
+def _own(incident_id: str) -> Incident:
     incident = db.session.get(Incident, incident_id) if _ID.fullmatch(incident_id) else None
     if incident is None or incident.tenant_id != current_principal().tenant:
         raise not_found()
-    return shown(incident)
+    return incident
 
 
 def shown(incident: Incident) -> dict[str, Any]:
@@ -76,6 +102,7 @@ def shown(incident: Incident) -> dict[str, Any]:
         "description": incident.description,
         "severity": incident.severity,
         "stationId": incident.station_id,
+        "status": incident.status,
         "reportedBy": incident.reported_by,
         "createdAt": instant(incident.created_at),
     }

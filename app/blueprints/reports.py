@@ -9,7 +9,7 @@ from pydantic import Field
 
 from app.actors.reports import generate_report, queue_report
 from app.auth import current_principal, requires
-from app.extensions import db
+from app.extensions import db, jobs
 from app.services import audit
 from app.services.exports.shapes import FileOrder, Name, QueuedFile, WaitQuery, check_identity, waited
 from flask_understudy.contrib.api import Answer, once, operation
@@ -44,15 +44,16 @@ def order_report(body: ReportOrder, query: WaitQuery) -> Response:
 
 def _queue(body: ReportOrder) -> tuple[dict[str, Any], int, dict[str, str]]:
     caller = current_principal()
-    report = queue_report(
-        type=body.type,
-        organization_id=caller.tenant,
-        filters=body.filters,
-        format=body.format,
-        user_id=caller.subject,
-        notify_email=body.notify_email,
-        priority=body.priority,
-    )
-    audit.record("report.create", tenant_id=caller.tenant, subject=caller.subject, target=report.id, type=body.type)
+    with jobs.transaction():  # the order and the line in the audit
+        report = queue_report(
+            type=body.type,
+            organization_id=caller.tenant,
+            filters=body.filters,
+            format=body.format,
+            user_id=caller.subject,
+            notify_email=body.notify_email,
+            priority=body.priority,
+        )
+        audit.record("report.create", tenant_id=caller.tenant, subject=caller.subject, target=report.id, type=body.type)
     shown = QueuedFile.of_export(report, generate_report.actor_name, generate_report.queue_name)
     return shown.answer(), 202, {"Location": url_for("exports.detail", export_id=report.id)}

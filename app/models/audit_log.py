@@ -18,7 +18,7 @@ class AuditColumns(Identified, Created):
     """
 
     tenant_id: Mapped[str] = mapped_column(sa.String(36))
-    #: The subject that acted: a user's id, ``token:<id>`` or ``cli``.
+    #: The subject that acted: a user's id, ``token:<id>``, ``job:<id>`` or ``cli``.
     subject: Mapped[str] = mapped_column(sa.String(64))
     action: Mapped[str] = mapped_column(sa.String(64))
     target: Mapped[str | None] = mapped_column(sa.String(200))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.models.base import Base, Created, Identified
+
+Status = Literal["open", "investigating", "resolved", "closed"]
 
 
 class Incident(Identified, Created, Base):
@@ -22,3 +26,5 @@ class Incident(Identified, Created, Base):
     title: Mapped[str] = mapped_column(sa.String(200))
     description: Mapped[str] = mapped_column(sa.Text)
     severity: Mapped[str] = mapped_column(sa.String(20))
+    #: One of ``Status``.
+    status: Mapped[str] = mapped_column(sa.String(20), default="open", server_default="open")

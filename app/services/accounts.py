@@ -31,7 +31,7 @@ def found(*, organization: str, email: str, name: str, password: str) -> User:
     """
     if db.session.scalar(sa.select(User.id).where(User.email == email).limit(1)):
         raise Problem(409, detail="This address has an account. Sign in, or ask for a new password.")
-    tenant = Tenant(id=new_id(), name=organization, slug=_free_slug(organization))
+    tenant = Tenant(id=new_id(), name=organization, slug=free_slug(organization))
     db.session.add(tenant)
     return _add_person(tenant.id, email, name, password, role="admin", action="tenant.create")
 
@@ -56,8 +56,11 @@ def invite(*, tenant_id: str, email: str, role: str, by: str) -> tuple[Invitatio
 def join(*, invitation: str, email: str, name: str, password: str) -> User:
     """Add the invited person to the organisation; the caller commits.
 
+    Somebody who was added before, without a password, gets this one, and the name and the role as well.
+
     Raises:
-        Problem: 422 when the invitation is unknown, used, expired or for another address.
+        Problem: 422 when the invitation is unknown, used, expired or for another address; 409 when the address has
+            a password there already.
     """
     offer = db.session.scalar(
         sa.select(Invitation)
@@ -75,7 +78,17 @@ def join(*, invitation: str, email: str, name: str, password: str) -> User:
             errors=[{"pointer": "/invitation", "detail": "ask for a new invitation"}],
         )
     offer.accepted_at = utcnow()
-    return _add_person(offer.tenant_id, email, name, password, role=offer.role, action="invitation.accept")
+    person = {"name": name, "role": offer.role, "password_hash": generate_password_hash(password, PASSWORD_METHOD)}
+    user_id = db.session.scalar(
+        sa.update(User)
+        .where(User.tenant_id == offer.tenant_id, User.email == email, User.password_hash.is_(None))
+        .values(**person)
+        .returning(User.id)
+    )
+    if user_id is None:
+        return _add_person(offer.tenant_id, email, name, password, role=offer.role, action="invitation.accept")
+    audit.record("invitation.accept", tenant_id=offer.tenant_id, subject=user_id, target=user_id)
+    return db.session.get_one(User, user_id)
 
 
 def _add_person(tenant_id: str, email: str, name: str, password: str, *, role: str, action: str) -> User:
@@ -97,7 +110,8 @@ def _add_person(tenant_id: str, email: str, name: str, password: str, *, role: s
     return user
 
 
-def _free_slug(name: str) -> str:
+def free_slug(name: str) -> str:
+    """Return what an organisation of that name can be known by in addresses; somebody may be faster to take it."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
     slug = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:50] or "organisation"
     is_taken = db.session.scalar(sa.select(Tenant.id).where(Tenant.slug == slug))

@@ -22,6 +22,7 @@ from app.models.invitation import Invitation
 from app.models.password_reset_token import PasswordResetToken
 from app.models.session import Session
 from app.models.workflow_execution import WorkflowExecution
+from app.services.workflows import executions
 
 SESSIONS_KEPT = dt.timedelta(days=30)
 INVITATIONS_KEPT = dt.timedelta(days=7)
@@ -53,6 +54,7 @@ def delete_expired_invitations() -> int:
 
 def delete_failed_workflows() -> int:
     """Delete workflow executions that failed more than 30 days ago (E07); return how many."""
+    executions.settle_old()
     return _delete(
         WorkflowExecution,
         WorkflowExecution.status == "failed",

@@ -1,4 +1,4 @@
-"""Data to try the service with: two organisations, their people, pages, events, payroll and stations.
+"""Data to try the service with: two organisations, their people, pages, events, payroll, stations and workflows.
 
 The same data whenever it is asked for, and only once in a database.
 """
@@ -17,12 +17,13 @@ from app.models.base import new_id, utcnow
 from app.models.tenant import Tenant
 from app.models.user import User
 from app.models.wiki_page import WikiPage
-from app.policies import ROLES
-from app.services import demo_payroll, demo_stations, tokens
+from app.policies import ROLES, SCOPES
+from app.services import demo_payroll, demo_stations, demo_workflows, tokens
 
 EVENTS_PER_TENANT = 2_000
 PAGES_PER_TENANT = 25
 TOKEN_NAME = "demo"
+HOST = "host"
 
 _TENANTS = (("acorn", "Acorn Bakery"), ("basalt", "Basalt Studios"))
 OTHER_TENANT = _TENANTS[1][0]
@@ -46,7 +47,7 @@ def renew_tokens() -> dict[str, str]:
     """Give the first organisation's people a fresh token each, ending the last ones; commit.
 
     Returns:
-        The secret for each role, weakest role first.
+        The secret for each role, weakest role first, and for `HOST`, the operator of the whole service.
     """
     tenant_id = db.session.scalars(sa.select(Tenant.id).where(Tenant.slug == _TENANTS[0][0])).one()
     earlier = sa.select(ApiToken).where(
@@ -60,6 +61,7 @@ def renew_tokens() -> dict[str, str]:
     for role, scopes in ROLES.items():
         user_id = db.session.scalar(sa.select(User.id).where(User.tenant_id == tenant_id, User.role == role).limit(1))
         _, secrets[role] = tokens.create(tenant_id=tenant_id, user_id=user_id, name=TOKEN_NAME, scopes=scopes)
+    _, secrets[HOST] = tokens.create(tenant_id=tenant_id, user_id=None, name=TOKEN_NAME, scopes=SCOPES)
     db.session.commit()
     return secrets
 
@@ -110,6 +112,7 @@ def _add_tenant(slug: str, name: str) -> None:
     db.session.execute(sa.insert(AnalyticsEvent), events)
     demo_payroll.add(tenant.id, slug, chance)
     demo_stations.add(tenant.id, [person.id for person in people], chance)
+    demo_workflows.add(tenant.id, people[0].id)
 
 
 def _ascii(name: str) -> str:

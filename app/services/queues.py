@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,3 +57,16 @@ def get_all_queue_status(tenant: str | None = None) -> dict[str, Any]:
 def cleanup_old_jobs() -> int:
     """Delete finished jobs whose retention is over (N01, N02, N04); return how many."""
     return int(jobs.cleanup_old_jobs())
+
+
+def retry_failed_jobs(queue: str, newer_than: dt.timedelta | None = None) -> int:
+    """Try the failed jobs of a queue again (O01); return how many.
+
+    Args:
+        queue: The queue's name, such as ``email``.
+        newer_than: Only those sent within this time; None = all that are kept.
+
+    Raises:
+        InvalidJob: No queue has the name.
+    """
+    return int(jobs.retry_failed_jobs(queue, newer_than=newer_than))

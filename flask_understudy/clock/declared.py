@@ -41,6 +41,7 @@ def declare(state: State) -> None:
 
 def _declare(state: State) -> None:
     declared = {schedule.name: _values(state, schedule) for schedule in state.broker.schedules}
+    enabled = {schedule.name: schedule.enabled for schedule in state.broker.schedules}
     with Session(state.database.own_engine) as session, session.begin(), session.connection().begin_nested():
         time = now(session.connection())
         rows = {row.name: row for row in session.scalars(select(Schedule).where(Schedule.tenant == ""))}
@@ -50,7 +51,7 @@ def _declare(state: State) -> None:
         for name, values in declared.items():
             row = rows.get(name)
             if row is None:
-                row = Schedule(id=str(uuid.uuid4()), name=name, enabled=True, created_at=time)
+                row = Schedule(id=str(uuid.uuid4()), name=name, enabled=enabled[name], created_at=time)
                 session.add(row)
             _bring_up(row, values, time)
         for name, row in rows.items():

@@ -138,6 +138,12 @@ class Config:
         "UNDERSTUDY_LOG_PII", readers.boolean, False, "log recipients and arguments as they are (C31)"
     )
     rest_prefix: str = _setting("UNDERSTUDY_REST_PREFIX", readers.text, "/api/jobs", "URL prefix of the REST API")
+    dashboard_prefix: str = _setting(
+        "UNDERSTUDY_DASHBOARD_PREFIX",
+        readers.path,
+        "/api/jobs/dashboard",
+        "URL prefix of the dashboard; empty = there is none (I07)",
+    )
     waiting_requests: int = _setting(
         "UNDERSTUDY_WAITING_REQUESTS",
         readers.whole(0),
@@ -146,9 +152,6 @@ class Config:
     )
     waiting_per_caller: int = _setting(
         "UNDERSTUDY_WAITING_PER_CALLER", readers.whole(0), 4, "those of one caller among them"
-    )
-    dashboard_prefix: str = _setting(
-        "UNDERSTUDY_DASHBOARD_PREFIX", readers.text, "/api/jobs/dashboard", "URL prefix of the dashboard"
     )
     invoke_alias: str = _setting(
         "UNDERSTUDY_INVOKE_ALIAS",

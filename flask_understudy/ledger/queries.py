@@ -15,22 +15,26 @@ from .queue import Queue
 from .scope import EVERYTHING, Scope
 from .statements import run
 
-OLDEST = """
-SELECT <ms:now> - <ms:run_at>
-FROM (SELECT <now> AS now, min(run_at) AS run_at FROM understudy_jobs WHERE state = 'waiting') AS oldest"""
+#: What waits, in parts that each have an index of their own; the first is nearly all of it.
+_WAITS = """
+    SELECT queue, run_at FROM understudy_jobs WHERE state = 'waiting' AND NOT parked AND gate IS NULL
+        AND (:any_tenant OR tenant = :tenant)
+    UNION ALL SELECT queue, run_at FROM understudy_jobs WHERE state = 'waiting' AND parked
+        AND (:any_tenant OR tenant = :tenant)
+    UNION ALL SELECT queue, run_at FROM understudy_jobs WHERE state = 'waiting' AND NOT parked AND gate IS NOT NULL
+        AND (:any_tenant OR tenant = :tenant)"""
 
-OLDEST_BY_QUEUE = """
-SELECT queue, <ms since:oldest> FROM (SELECT queue, min(run_at) AS oldest FROM understudy_jobs
-    WHERE state = 'waiting' AND (:any_tenant OR tenant = :tenant) GROUP BY queue) AS first"""
+OLDEST_BY_QUEUE = f"""
+SELECT queue, <ms since:oldest>
+FROM (SELECT queue, min(run_at) AS oldest FROM ({_WAITS}) AS waits GROUP BY queue) AS first"""  # noqa: S608 - constants
 
 LEADING = "SELECT count(*) FROM understudy_leases WHERE name = 'clock' AND until >= <now>"
 
 #: What has ended is counted in counts and in tallies that are not folded yet, the rest in the indexes of live jobs: all
 #: of it in one statement, which sees one moment.
-STATS = """
+STATS = f"""
 SELECT queue, state, CAST(sum(n) AS bigint) FROM (
-    SELECT queue, 'waiting' AS state, count(*) AS n FROM understudy_jobs WHERE state = 'waiting'
-        AND (:any_tenant OR tenant = :tenant) GROUP BY queue
+    SELECT queue, 'waiting' AS state, count(*) AS n FROM ({_WAITS}) AS waits GROUP BY queue
     UNION ALL SELECT queue, 'delayed', count(*) FROM understudy_jobs WHERE state = 'delayed'
         AND (:any_tenant OR tenant = :tenant) GROUP BY queue
     UNION ALL SELECT queue, 'active', count(*) FROM understudy_jobs WHERE state = 'active'
@@ -38,7 +42,7 @@ SELECT queue, state, CAST(sum(n) AS bigint) FROM (
     UNION ALL SELECT queue, state, n FROM understudy_counts WHERE (:any_tenant OR tenant = :tenant)
     UNION ALL SELECT queue, outcome, n FROM understudy_tallies WHERE outcome <> 'retried'
         AND (:any_tenant OR tenant = :tenant)
-) AS parts GROUP BY queue, state HAVING sum(n) <> 0"""
+) AS parts GROUP BY queue, state HAVING sum(n) <> 0"""  # noqa: S608 - constants
 
 ALIVE = "SELECT count(*) FROM understudy_workers WHERE lease_until >= <now> AND kind <> 'web' AND drained_at IS NULL"
 
@@ -101,8 +105,7 @@ def stats(database: Database, queues: Sequence[str], tenant: str | None = None) 
 
 def oldest_waiting_ms(database: Database) -> int:
     """Return for how many ms the job that waits longest has been due; 0 when none waits."""
-    with database.engine.connect() as connection:
-        return max(0, int(run(connection, OLDEST).scalar() or 0))
+    return max(oldest_by_queue(database).values(), default=0)
 
 
 def oldest_by_queue(database: Database, tenant: str | None = None) -> dict[str, int]:

@@ -113,6 +113,8 @@ _SQLITE: dict[str, Callable[[str], str]] = {
 }
 
 _MACRO = re.compile(r"<([a-z]+(?: [a-z]+)?)(?::([^<>]+))?>")
+#: A write that does not begin with its verb, by which SQLite's driver knows that it is one.
+_WRITE = re.compile(r"\s*WITH\b.*\b(?:INSERT|UPDATE|DELETE)\b", re.DOTALL)
 _PARAMETER = re.compile(r"(?<![:\w'%]):([a-z_]+)\b")
 
 
@@ -124,10 +126,19 @@ def render(template: str, dialect: str) -> str:
     return _PARAMETER.sub(r"%(\1)s", text.replace("%", "%%")) if dialect == "postgresql" else text
 
 
+def _begin(connection: Connection) -> None:
+    """Open the transaction that a connection is in: SQLite's driver would let such a write commit by itself."""
+    driver: Any = connection.connection.dbapi_connection
+    if driver.isolation_level is not None and not driver.in_transaction:
+        driver.execute("BEGIN IMMEDIATE")
+
+
 def run(connection: Connection, template: str, **parameters: Any) -> Any:
     """Execute a statement of the ledger on a connection, in whatever transaction that has; return the result."""
     dialect = connection.dialect.name
     if dialect == "sqlite":
+        if _WRITE.match(template):
+            _begin(connection)
         parameters = {k: json.dumps(v) if isinstance(v, list) else v for k, v in parameters.items()}
     return connection.exec_driver_sql(render(template, dialect), parameters)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
@@ -51,14 +52,22 @@ def reopen(state: State, connection: Connection, found: Sequence[Job], message: 
     return due
 
 
-def retry_failed(state: State, name: str, scope: Scope = EVERYTHING) -> int:
+def retry_failed(state: State, name: str, scope: Scope = EVERYTHING, *, newer_than: timedelta | None = None) -> int:
     """Reopen the failed jobs of a queue (O01); return how many. One whose live twin holds its key stays failed.
+
+    Args:
+        state: The application's side of the library.
+        name: The queue.
+        scope: Whose jobs may be touched.
+        newer_than: Only jobs that were sent within this time; None = all that are kept.
 
     Raises:
         InvalidJob: No queue has the name.
     """
     check(state, name)
-    search = Search(state.database, scope, Filter(states=(FAILED,), queues=(name,)), newest_first=False)
+    sent_after = None if newer_than is None else datetime.now(UTC) - newer_than
+    wanted = Filter(states=(FAILED,), queues=(name,), created_after=sent_after)
+    search = Search(state.database, scope, wanted, newest_first=False)
     reopened, after = 0, None
     while True:
         page = search.page(BATCH, after)

@@ -39,6 +39,22 @@ def transaction(state: State) -> Iterator[Connection]:
         yield connection
 
 
+@contextmanager
+def committed_or_joined(state: State) -> Iterator[Session]:
+    """The application's session: its transaction is left to a caller that has written in it, else committed here."""
+    session: Session = state.db.session()
+    if joining.has_uncommitted_writes(session):
+        yield session
+        return
+    try:
+        with joining.joined(session):
+            yield session
+        session.commit()
+    except BaseException:
+        session.rollback()
+        raise
+
+
 def after_commit(state: State, then: Callable[[], None]) -> None:
     """Do something once what was done is committed: now, or after the caller's commit."""
     session = joined_session(state)

@@ -89,6 +89,33 @@ class Caller:
             raise Problem(403, detail=f"This needs the scope {scope!r}.")
 
 
+@dataclass(frozen=True, slots=True)
+class Door:
+    """A route as it was declared, for doors that are no JSON.
+
+    Attributes:
+        view: What it does: takes the rule's names, `body` and `query`, and returns a shape.
+        rule: Below the API's prefix.
+        method: The HTTP method.
+        scope: What the caller needs.
+        audit_as: The action's name in the audit; None = it changes nothing.
+        body: Model of the body; None = it takes none.
+        query: Model of the query; None = it takes none.
+    """
+
+    view: Callable[..., Any]
+    rule: str
+    method: str
+    scope: str
+    audit_as: str | None
+    body: type[BaseModel] | None
+    query: type[BaseModel] | None
+
+
+#: Every route by its view's name.
+DOORS: dict[str, Door] = {}
+
+
 class TokenQuery(Body):
     """What a job's own token can come in."""
 
@@ -223,6 +250,7 @@ def door(
 
         guarded.__guard__ = scope  # type: ignore[attr-defined]
         guarded.__audit__ = audit_as  # type: ignore[attr-defined]
+        DOORS[view.__name__] = Door(view, rule, method, scope, audit_as, body, query)
         for endpoint, path in {view.__name__: rule, **also}.items():
             bp.add_url_rule(path, endpoint=endpoint, view_func=guarded, methods=[method])
         return view
@@ -230,23 +258,53 @@ def door(
     return decorate
 
 
-def _audited(action: str, act: Callable[[], Any], target: str) -> Any:
-    """Do it once, in one transaction with its line in the audit; what fails leaves nothing behind."""
-    session, who = state().db.session, caller().principal
+def act(door: Door, given: Mapping[str, Any], body: BaseModel | None = None) -> Any:
+    """Do what a door does that changes something, with its permission and its line in the audit.
 
-    def audited() -> Any:
-        line = g.understudy_audit = audit.line(who, action, target, request.remote_addr)
-        line.tenant = audit.whose(session, who, action, target)
-        session.add(line)
-        session.flush()
-        return act()
+    Args:
+        door: The door.
+        given: The values of the rule's names.
+        body: The body, where the door takes one.
 
+    Returns:
+        What its view returns.
+
+    Raises:
+        Problem: 401, 403, or what the view refuses.
+    """
+    require(door.scope)
+    session, target = state().db.session, str(list(given.values())[-1]) if given else ""
+    arguments = {**given, **({} if body is None else {"body": body})}
+    if door.query is not None:
+        arguments["query"] = door.query()
     session.rollback()
     try:
-        return once(session, who.tenant, who.subject, audited)
+        answer = _told(str(door.audit_as), target, functools.partial(door.view, **arguments))
+        session.commit()
     except BaseException:
         session.rollback()
         raise
+    return answer
+
+
+def _audited(action: str, act: Callable[[], Any], target: str) -> Any:
+    """Do it once, in one transaction with its line in the audit; what fails leaves nothing behind."""
+    session, who = state().db.session, caller().principal
+    session.rollback()
+    try:
+        return once(session, who.tenant, who.subject, lambda: _told(action, target, act))
+    except BaseException:
+        session.rollback()
+        raise
+
+
+def _told(action: str, target: str, act: Callable[[], Any]) -> Any:
+    session, who = state().db.session, caller().principal
+    line = g.understudy_audit = audit.line(who, action, target, request.remote_addr)
+    line.tenant = audit.whose(session, who, action, target)
+    session.add(line)
+    session.flush()
+    return act()
 
 
 def settle() -> None:
@@ -270,4 +328,19 @@ def note(target: str | None = None, *, tenant: str | None = None, **detail: Any)
     line.detail = {**(line.detail or {}), **detail}
 
 
-__all__ = ["SCOPES", "Caller", "TokenQuery", "bp", "caller", "door", "job_tokens", "note", "require", "settle", "state"]
+__all__ = [
+    "DOORS",
+    "SCOPES",
+    "Caller",
+    "Door",
+    "TokenQuery",
+    "act",
+    "bp",
+    "caller",
+    "door",
+    "job_tokens",
+    "note",
+    "require",
+    "settle",
+    "state",
+]

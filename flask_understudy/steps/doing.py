@@ -94,7 +94,7 @@ def attempt(run: Run, place: Place, work: Work, *, suspends: bool) -> Any:
         note = run.note(place, FAILED, error=error_text(exception), attempts=tried, busy_ms=since(began))
         if suspends and work.attempts is None and run.claim.allows_retry(exception):
             raise run.fail_for_now(place.name, exception) from exception
-        if suspends and work.attempts is not None and tried < work.attempts:
+        if suspends and work.attempts is not None and tried < work.attempts and not run.claim.is_final(exception):
             delay = exception.delay if isinstance(exception, Retry) else None
             note.state, note.wake_ms = RETRYING, run.claim.backoff(tried) if delay is None else int(delay)
             raise run.suspend(note) from exception

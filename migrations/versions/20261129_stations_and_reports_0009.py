@@ -1,7 +1,7 @@
 """stations and reports
 
 Revision ID: 0009
-Revises: 0006
+Revises: 0008
 Created: 2026-11-29 18:34:22.922532+00:00
 """
 
@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = '0009'
-down_revision = '0006'
+down_revision = '0008'
 branch_labels = None
 depends_on = None
 

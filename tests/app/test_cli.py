@@ -109,7 +109,7 @@ def test_demo_shows_a_working_token_for_each_role(app: Flask, client: FlaskClien
     latest = run(app, "demo")[1]
 
     tokens = dict(line.split() for line in latest.splitlines())
-    assert list(tokens) == ["viewer", "member", "operator", "admin"]
+    assert list(tokens) == ["viewer", "member", "operator", "admin", "host"]
     for secret in tokens.values():
         headers = {"Authorization": f"Bearer {secret}"}
         assert client.get("/api/health", headers=headers).status_code == 200

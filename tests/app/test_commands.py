@@ -46,7 +46,7 @@ def command(*arguments: str) -> list[str]:
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.requirement("R01", "R06", "S01")
+@pytest.mark.requirement("R01", "R06", "S01", "C28")
 def test_serve_runs_web_and_worker_and_mends_them(environ: Environment, tmp_path: Path) -> None:
     with Running(command("serve", "--concurrency", "2"), environ, tmp_path / "log") as running:
         running.wait_until(lambda: is_ready(f"http://127.0.0.1:{environ['PORT']}"), "the web")

@@ -54,7 +54,7 @@ def notice(**values: Any) -> signals.JobNotice:
     return signals.JobNotice(**{"id": "job-1", "queue": "email", "actor": "email:welcome"} | values)
 
 
-@pytest.mark.requirement("M01")
+@pytest.mark.requirement("M01", "C31")
 def test_added_job_is_logged_with_its_masked_recipient(app: Flask, lines: Lines) -> None:
     signals.emit(signals.job_added, app, job=notice(kwargs={"to": "ada@aster.example"}))
 
@@ -80,7 +80,7 @@ def test_recipient_is_found_among_the_arguments(
     assert lines.named("job added").get("to") == expected
 
 
-@pytest.mark.requirement("M01")
+@pytest.mark.requirement("M01", "C31")
 def test_recipient_is_shown_in_full_on_request(make_app: Any, sqlite_url: str) -> None:
     app = make_app(sqlite_url, UNDERSTUDY_LOG_PII=True)
     stream = written(app)

@@ -75,7 +75,7 @@ def test_an_actor_carries_its_description(site: Site) -> None:
     assert [actor.options["description"] for actor in (first, second)] == ["The first.", "The second."]
 
 
-@pytest.mark.requirement("C10", "A34")
+@pytest.mark.requirement("C10", "A34", "decision-C10")
 @pytest.mark.parametrize(("declared", "asked"), [("email/send", "email:send"), ("email:send", "email/send")])
 def test_slash_and_colon_mean_the_same_in_a_name(sqlite_site: Site, declared: str, asked: str) -> None:
     site = sqlite_site

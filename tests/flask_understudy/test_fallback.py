@@ -113,6 +113,7 @@ def test_a_failure_is_an_attempt_and_breaks_no_commit(down: Site) -> None:
     assert [a.outcome for a in queries.attempts(down.state.database, job.id)] == ["retried"]
 
 
+@pytest.mark.requirement("decision-C13")
 def test_a_job_over_the_budget_is_stopped_and_left_to_the_workers(make_site: MakeSite, sqlite_ledger: str) -> None:
     site = make_site(sqlite_ledger, "redis://127.0.0.1:1", UNDERSTUDY_SYNC_BUDGET_SECONDS=0.5)
 

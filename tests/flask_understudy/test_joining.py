@@ -155,6 +155,58 @@ def test_a_job_after_the_commit_of_writes_is_committed_at_once(site: Site, work:
         assert exists(site, second)
 
 
+def rows(site: Site) -> int:
+    with site.state.database.statement() as connection:
+        return int(connection.exec_driver_sql("SELECT count(*) FROM note").scalar_one())
+
+
+def test_a_block_of_rows_and_jobs_is_committed_at_its_end(site: Site, work: Any, announced: list[str]) -> None:
+    with site.app.app_context():
+        with site.jobs.transaction() as session:
+            message = work.send()  # joins, although nothing is written yet
+            assert announced == []
+            session.add(site.Note(text="note"))
+
+        assert (exists(site, message), rows(site), announced) == (True, 1, [message.message_id])
+
+
+def test_a_block_that_raises_leaves_neither_rows_nor_jobs(site: Site, work: Any, announced: list[str]) -> None:
+    messages = []
+    with site.app.app_context(), pytest.raises(LookupError), site.jobs.transaction() as session:
+        session.add(site.Note(text="note"))
+        session.flush()
+        messages.append(work.send())
+        raise LookupError
+
+    assert (exists(site, messages[0]), rows(site), announced) == (False, 0, [])
+
+
+@pytest.mark.parametrize("tenant", ["", "acorn"])
+def test_a_job_that_is_the_first_write_of_a_transaction_is_rolled_back_with_it(
+    site: Site, work: Any, announced: list[str], tenant: str
+) -> None:
+    with site.app.app_context():
+        message = work.send_with_options(tenant=tenant, transaction=True)
+
+        site.db.session.rollback()
+
+        assert (exists(site, message), announced) == (False, [])
+
+
+def test_a_block_beside_the_caller_s_writes_leaves_the_commit_to_the_caller(
+    site: Site, work: Any, announced: list[str]
+) -> None:
+    with site.app.app_context():
+        add_note(site)
+        with site.jobs.transaction():
+            message = work.send()
+        assert announced == []
+
+        site.db.session.rollback()
+
+        assert (exists(site, message), rows(site), announced) == (False, 0, [])
+
+
 def test_a_session_removed_without_commit_takes_the_job_with_it_and_says_so(
     site: Site, work: Any, announced: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -15,17 +15,19 @@ def test_delays_follow_the_seed_s_table() -> None:
     assert table == [5_000, 25_000, 125_000, 625_000]
 
 
-@pytest.mark.requirement("D13")
+@pytest.mark.requirement("D13", "C3")
 def test_webhook_delays_grow_from_ten_seconds() -> None:
     table = [backoff_ms(retry, base=10_000, factor=5, ceiling=3_600_000, jitter=0) for retry in range(1, 5)]
     assert table == [10_000, 50_000, 250_000, 1_250_000]
 
 
+@pytest.mark.requirement("C3")
 def test_a_delay_never_exceeds_its_ceiling_however_many_retries() -> None:
     assert backoff_ms(3, base=5000, factor=5, ceiling=60_000, jitter=0) == 60_000
     assert backoff_ms(1_000_000, base=5000, factor=5, ceiling=60_000, jitter=0) == 60_000
 
 
+@pytest.mark.requirement("C3")
 def test_jitter_spreads_delays_both_ways_within_its_share() -> None:
     delays = {backoff_ms(1, base=10_000, factor=2, ceiling=60_000, jitter=0.1) for _ in range(200)}
     assert min(delays) >= 9_000
@@ -94,7 +96,7 @@ def test_attempts_of_the_nearest_layer_win(
     assert site.job(message).max_attempts == attempts
 
 
-@pytest.mark.requirement("C06", "C07", "C10", "G13")
+@pytest.mark.requirement("C06", "C07", "C10", "G13", "C5")
 @pytest.mark.parametrize(("upto", "priority"), [("call", 1), ("actor", 2), ("queue", 4), ("library", 3)])
 def test_priority_of_the_nearest_layer_wins(make_site: MakeSite, sqlite_ledger: str, upto: str, priority: int) -> None:
     given = ("call", "actor", "queue", "library")
@@ -107,7 +109,7 @@ def test_priority_of_the_nearest_layer_wins(make_site: MakeSite, sqlite_ledger: 
     assert site.job(message).priority == priority
 
 
-@pytest.mark.requirement("C06")
+@pytest.mark.requirement("C06", "C5")
 @pytest.mark.parametrize("where", ["call", "actor"])
 def test_priority_zero_is_legal_and_outranks_one(make_site: MakeSite, sqlite_ledger: str, where: str) -> None:
     site = make_site(sqlite_ledger, UNDERSTUDY_QUEUES={"email": {"priority": 4}})

@@ -55,6 +55,7 @@ def most_at_once(service: Deployment, ids: set[str]) -> int:
     return most
 
 
+@pytest.mark.requirement("C7")
 @pytest.mark.parametrize("kind", ["tenant", "queue"])
 def test_no_more_run_at_once_than_may_over_all_processes(service: Deployment, kind: str) -> None:
     limit(service, kind, 2)

@@ -47,6 +47,7 @@ ENTITIES: dict[str, tuple[Any, ...]] = {
         Incident.title,
         Incident.description,
         Incident.severity,
+        Incident.status,
         Incident.reported_by,
         Incident.created_at,
     ),

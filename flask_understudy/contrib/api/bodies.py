@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, NoReturn, TypeVar
 
 from flask import request
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
+from pydantic_core import ErrorDetails
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from .problems import Problem
@@ -45,7 +46,8 @@ def read_body(model: type[B]) -> B:
     Raises:
         Problem: 400, 413, 415 or 422, as the module says.
     """
-    return _checked(lambda: model.model_validate_json(json.dumps(read_json()), strict=True))
+    document = read_json()
+    return _checked(document, lambda: model.model_validate_json(json.dumps(document), strict=True))
 
 
 def read_query(model: type[B]) -> B:
@@ -65,10 +67,10 @@ def read_query(model: type[B]) -> B:
 
 def validated(model: type[B], document: Any) -> B:
     """Return `document` as `model`, or raise the 422 that names each wrong field."""
-    return _checked(lambda: model.model_validate(document))
+    return _checked(document, lambda: model.model_validate(document))
 
 
-def _checked(validate: Callable[[], B]) -> B:
+def _checked(document: Any, validate: Callable[[], B]) -> B:
     try:
         return validate()
     except ValidationError as error:
@@ -78,7 +80,8 @@ def _checked(validate: Callable[[], B]) -> B:
             "The request has fields that cannot be accepted",
             f"{len(found)} field(s) of the request are wrong; see 'errors'.",
             errors=[
-                {"pointer": pointer(entry["loc"]), "detail": entry["msg"]} for entry in found[:MAX_REPORTED_ERRORS]
+                {"pointer": pointer(_place(document, entry)), "detail": entry["msg"]}
+                for entry in found[:MAX_REPORTED_ERRORS]
             ],
         ) from None
 
@@ -201,7 +204,29 @@ def _wrong_in(text: str) -> str | None:
     return None
 
 
-def pointer(location: tuple[int | str, ...]) -> str:
+def _place(document: Any, entry: ErrorDetails) -> list[int | str]:
+    """Return where an error is in the document: Pydantic also names the member of a union that it tried there."""
+    place: list[int | str] = []
+    value, parts = document, entry["loc"]
+    for n, part in enumerate(parts):
+        is_last = n == len(parts) - 1
+        leads_on = _has(value, part) and (is_last or isinstance(value[part], dict | list))
+        is_missing = is_last and entry["type"] == "missing"
+        if not leads_on and not is_missing and (not isinstance(value, dict) or part in value.values()):
+            continue  # the name of a member
+        if _has(value, part):
+            value = value[part]
+        place.append(part)
+    return place
+
+
+def _has(value: Any, part: int | str) -> bool:
+    if isinstance(value, list):
+        return isinstance(part, int) and part < len(value)
+    return isinstance(value, dict) and part in value
+
+
+def pointer(location: Sequence[int | str]) -> str:
     """Return the JSON Pointer (RFC 6901) of a place in a document."""
     parts = (str(part).replace("~", "~0").replace("/", "~1") for part in location)
     return "".join(f"/{part[:100]}" for part in parts)

@@ -6,7 +6,7 @@ import http
 import logging
 import re
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from flask import Blueprint, Flask, Response, has_request_context, json, request
@@ -106,41 +106,35 @@ def request_id() -> str:
     return str(request.environ[_REQUEST_ID_KEY])
 
 
-def from_problem(error: Problem) -> Response:
-    """Answer with the problem itself."""
-    return error.response()
+def problem_of(error: Exception) -> Problem:
+    """Return what an error that ended a view means to the caller.
 
-
-def from_http(error: HTTPException) -> Response:
-    """Answer what Flask or Werkzeug refused."""
-    if error.response is not None:
-        return error.response  # type: ignore[return-value]
-    given = error.get_headers(request.environ)
-    headers = {name: value for name, value in given if name.lower() in _KEPT_HEADERS}
-    return Problem(error.code or 500, error.name, error.description, headers=headers).response()
-
-
-def from_library(error: errors.UnderstudyError) -> Response:
-    """Answer what the library refused."""
+    A database that cannot be used is a 503. A mistake of ours is a 500: it is logged, and the caller learns the
+    request's number only.
+    """
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, HTTPException):
+        given = error.get_headers(request.environ)
+        headers = {name: value for name, value in given if name.lower() in _KEPT_HEADERS}
+        return Problem(error.code or 500, error.name, error.description, headers=headers)
+    if isinstance(error, (exc.OperationalError, exc.TimeoutError)):
+        log.error("The database failed the request %s: %s", request.path, getattr(error, "orig", None) or error)
+        return unavailable()
     status = next((status for kind, status in _STATUSES if isinstance(error, kind)), None)
-    if status is None:
-        return from_anything(error)
     if status == 404:
-        return not_found().response()
-    headers = {"Retry-After": RETRY_SECONDS} if status == 503 else None
-    return Problem(status, detail=str(error), headers=headers).response()
+        return not_found()
+    if status is not None:
+        return Problem(status, detail=str(error), headers={"Retry-After": RETRY_SECONDS} if status == 503 else None)
+    log.error("The request %s failed.", request.path, exc_info=error)
+    return Problem(500, detail="Something went wrong here. It was recorded under this request's id.")
 
 
-def from_database(error: exc.OperationalError | exc.TimeoutError) -> Response:
-    """Answer for a database that cannot be used."""
-    log.error("The database failed the request %s: %s", request.path, getattr(error, "orig", None) or error)
-    return unavailable().response()
-
-
-def from_anything(error: Exception) -> Response:
-    """Answer for a mistake of ours: it is logged, and the caller learns its number only."""
-    log.exception("The request %s failed.", request.path)
-    return Problem(500, detail="Something went wrong here. It was recorded under this request's id.").response()
+def answer(error: Exception) -> Response:
+    """Answer an error that ended a view."""
+    if isinstance(error, HTTPException) and error.response is not None:
+        return error.response  # type: ignore[return-value]
+    return problem_of(error).response()
 
 
 def label(response: Response) -> Response:
@@ -153,14 +147,5 @@ def label(response: Response) -> Response:
 
 def init_app(target: Flask | Blueprint) -> None:
     """Answer every error of an application, or of a blueprint's views, as a problem."""
-    handlers: list[tuple[type[Exception], Callable[[Any], Response]]] = [
-        (Problem, from_problem),
-        (HTTPException, from_http),
-        (errors.UnderstudyError, from_library),
-        (exc.OperationalError, from_database),
-        (exc.TimeoutError, from_database),
-        (Exception, from_anything),
-    ]
-    for kind, handler in handlers:
-        target.register_error_handler(kind, handler)
+    target.register_error_handler(Exception, answer)
     target.after_request(label)

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from app.actors.cleanup import clean_up
+from app.actors.cleanup import clean_up, retry_failed
 from app.extensions import db, jobs
 from app.models.audit_log import AuditLog, AuditLogArchive
 from app.models.base import Base, utcnow
@@ -136,3 +136,22 @@ def test_maintenance_has_three_attempts_and_goes_last(sqlite_app: Flask) -> None
 
     assert job is not None
     assert (job.queue, job.max_attempts, job.priority) == ("cleanup", 3, 5)
+
+
+@pytest.mark.requirement("E14")
+def test_failed_jobs_are_tried_again_each_night_once_an_operator_wants_it(app: Flask) -> None:
+    wait_for(lambda: [one for one in jobs.schedules.list() if one.name == "retry-failed"], "the schedule")
+    assert not jobs.schedules.get("retry-failed").enabled
+    jobs.stop_worker()
+    young, old = (clean_up.send().message_id for _ in range(2))
+    ledger = table("jobs")
+    with db.engine.begin() as connection:
+        failed = {"state": "failed", "finished_at": utcnow()}
+        connection.execute(sa.update(ledger).where(ledger.c.id.in_([young, old])).values(failed))
+        ages = {"created_at": utcnow() - dt.timedelta(days=8)}
+        connection.execute(sa.update(ledger).where(ledger.c.id == old).values(ages))
+
+    assert retry_failed() == {"cleanup": 1}
+
+    states = {id_: jobs.get(id_).state for id_ in (young, old)}
+    assert states == {young: "waiting", old: "failed"}

@@ -28,6 +28,11 @@ NAMED: dict[str, tuple[Callable[..., Any], tuple[str, ...], str]] = {
         ("ada@example.com", "123456"),
         "email:password-reset",
     ),
+    "invitation": (
+        email.send_invitation_email,
+        ("ada@example.com", "Ada", "Acorn Bakery", "secret-123"),
+        "email:invitation",
+    ),
     "notification": (
         email.send_notification_email,
         ("ada@example.com", "Ada", "News", "There is news.", "/news"),

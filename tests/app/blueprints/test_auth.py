@@ -16,7 +16,7 @@ from app.models.invitation import Invitation
 from app.models.session import Session
 from app.models.tenant import Tenant
 from app.models.user import User
-from app.services import passwords, verification
+from app.services import accounts, passwords, verification
 from flask_understudy.testing import TestWorker
 from tests.app.conftest import AppFactory
 
@@ -249,7 +249,9 @@ def test_invited_person_joins_the_organisation_once(
     headers = auth_header("admin")
     invite = {"email": "nia@new.example", "role": "viewer"}
     assert client.post("/api/auth/invitations", json=invite, headers=headers).status_code == 201
-    (mail,) = queued(app, "email:notification")
+    (mail,) = queued(app, "email:invitation")
+    shown = client.get(f"/api/jobs/{mail.id}", headers=auth_header("read", "payload")).json
+    assert (shown["payload"]["organization"], "invitation=" in str(shown)) == ("Aster Ltd", False)
     found = re.search(r"invitation=([\w-]+)", str(mail.args) + str(mail.kwargs))
     assert found is not None
     joining = PERSON | {"invitation": found[1]}
@@ -266,6 +268,27 @@ def test_invited_person_joins_the_organisation_once(
         invitation = db.session.scalars(sa.select(Invitation)).one()
         assert invitation.accepted_at is not None and invitation.invited_by == user_a.id
         assert invitation.digest != found[1]
+
+
+def test_somebody_who_was_added_without_a_password_accepts_an_invitation(
+    app: Flask, client: FlaskClient, auth_header: Headers, user_a: User
+) -> None:
+    with app.app_context():
+        invitations = [
+            accounts.invite(tenant_id=user_a.tenant_id, email=user_a.email, role=role, by="cli")[1]
+            for role in ("operator", "admin")
+        ]
+        db.session.commit()
+    joining = [PERSON | {"email": user_a.email, "invitation": secret} for secret in invitations]
+
+    joined = client.post("/api/auth/signup", json=joining[0])
+    again = client.post("/api/auth/signup", json=joining[1])
+
+    assert (joined.status_code, joined.json["user"]["id"], joined.json["user"]["role"]) == (201, user_a.id, "operator")
+    assert (again.status_code, "member already" in again.text) == (409, True)
+    assert sign_in(client, email=user_a.email).status_code == 201
+    with app.app_context():
+        assert db.session.scalar(sa.select(sa.func.count()).select_from(User)) == 1
 
 
 def test_only_administrators_invite(client: FlaskClient, auth_header: Headers) -> None:

@@ -261,7 +261,7 @@ def test_file_that_is_not_made_yet_is_a_conflict(client: FlaskClient, header: He
     assert answer.json is not None and "PENDING" in answer.json["detail"]
 
 
-@pytest.mark.requirement("J02", "C13")
+@pytest.mark.requirement("J02", "C13", "decision-C13")
 def test_order_is_accepted_and_carried_out_though_redis_is_down(
     make_app: Any, database_url: str, make_person: Any
 ) -> None:

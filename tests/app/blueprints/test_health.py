@@ -17,7 +17,7 @@ from tools.waiting import wait_for
 Headers = Callable[..., dict[str, str]]
 
 
-@pytest.mark.requirement("I06", "L04")
+@pytest.mark.requirement("I06", "L04", "C16")
 def test_strangers_get_the_overall_word_only(client: FlaskClient) -> None:
     answer = client.get("/api/health")
 
@@ -25,7 +25,7 @@ def test_strangers_get_the_overall_word_only(client: FlaskClient) -> None:
     assert set(answer.json) == {"overallStatus", "timestamp"}
 
 
-@pytest.mark.requirement("I06", "L04")
+@pytest.mark.requirement("I06", "L04", "C16")
 def test_callers_with_a_token_get_the_detail(client: FlaskClient, auth_header: Headers) -> None:
     answer = client.get("/api/health", headers=auth_header("read"))
 

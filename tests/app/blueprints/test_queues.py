@@ -38,6 +38,11 @@ def test_owner_sees_the_job(client: FlaskClient, auth_header: Headers, job_id: s
     assert status["finishedAt"] is None and status["error"] is None
 
 
+@pytest.mark.requirement("C34", "P01")
+def test_nobody_sees_it_without_a_login(client: FlaskClient, job_id: str) -> None:
+    assert client.get(f"/api/queues/status/{job_id}").status_code == 401
+
+
 @pytest.mark.requirement("P03", "P09")
 def test_others_cannot_tell_the_job_from_none_at_all(
     client: FlaskClient,

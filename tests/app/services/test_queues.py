@@ -84,7 +84,7 @@ def test_finished_jobs_are_deleted_when_their_retention_is_over(app: Flask, queu
         assert jobs.get(kept) is not None
 
 
-@pytest.mark.requirement("G11", "D10", "D11", "D12", "D13", "D14", "H15")
+@pytest.mark.requirement("G11", "D10", "D11", "D12", "D13", "D14", "D04", "H15")
 def test_policies_are_those_of_the_requirements() -> None:
     def of(name: str) -> tuple[int, int, int]:
         policy = POLICIES[name]
@@ -96,6 +96,7 @@ def test_policies_are_those_of_the_requirements() -> None:
     assert of("data-exports") == (2, 5_000, 600_000)
     assert of("webhooks") == (5, 10_000, 30_000)
     assert of("tenant-onboarding") == (3, 5_000, 300_000)
+    assert of("workflows") == (3, 5_000, 300_000)
     assert POLICIES["email"]["priority"] < min(
         policy["priority"] for name, policy in POLICIES.items() if name != "email"
     )

@@ -178,6 +178,16 @@ class TestDeclare:
         assert not rows(site)[0].enabled
 
     @pytest.mark.requirement("F07")
+    @pytest.mark.requirement("E14")
+    def test_one_that_is_declared_off_waits_for_an_operator(self, site: Site, work: Any) -> None:
+        site.jobs.schedule("every 1 hour", name="nightly", enabled=False)(work)
+        declare(site.state)
+        assert {row.name: row.enabled for row in rows(site)}["nightly"] is False
+
+        site.jobs.schedules.enable("nightly")
+        declare(site.state)
+        assert {row.name: row.enabled for row in rows(site)}["nightly"] is True
+
     def test_nonsense_is_refused_where_it_is_written(self, sqlite_site: Site) -> None:
         with pytest.raises(ConfigError, match="is no cron expression"):
             sqlite_site.jobs.schedule("61 * * * *")
@@ -353,6 +363,18 @@ class TestInAWorker:
         else:
             wait_for(lambda: "SCHEDULER_ENABLED is off: none fires" in caplog.text, "the warning")
             assert rows(site) == []
+
+    @pytest.mark.requirement("C30")
+    def test_the_poll_interval_is_the_most_that_it_sleeps(self, make_site: MakeSite, ledger_url: str) -> None:
+        site = make_site(ledger_url, SCHEDULER_ENABLED=True, SCHEDULER_POLL_INTERVAL=3_600_000)
+
+        @site.jobs.schedule("every 1 second")
+        @site.jobs.actor()
+        def work() -> None: ...
+
+        site.start_worker()
+        site.eventually("completed", work.send_with_options(delay=1_000))
+        wait_for(lambda: [row for row in rows(site, ScheduleFire) if row.outcome == "fired"], "the first slot")
 
     def test_two_workers_fire_each_slot_once(self, make_site: MakeSite, ledger_url: str) -> None:
         ran: list[str] = []

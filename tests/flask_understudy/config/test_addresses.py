@@ -46,7 +46,7 @@ def test_the_parts_of_a_redis_address_make_a_url(environ: dict[str, str], transp
     assert read(**environ).transport == transport
 
 
-@pytest.mark.requirement("H12")
+@pytest.mark.requirement("H12", "C9")
 def test_redis_url_wins_over_its_parts_and_a_difference_is_said(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         agreed = read(REDIS_URL="redis://cache:6379/3", QUEUE_REDIS_HOST="cache", QUEUE_REDIS_PORT="6379")

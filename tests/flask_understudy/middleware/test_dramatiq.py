@@ -396,7 +396,7 @@ class TestLimits:
         assert job.error.startswith("TimeLimitExceeded")
         assert flags == [True]
 
-    @pytest.mark.requirement("C04", "C09")
+    @pytest.mark.requirement("C04", "C09", "C4")
     @pytest.mark.parametrize("by", ["call", "actor", "queue"])
     def test_the_nearest_time_limit_holds(self, make_site: MakeSite, sqlite_ledger: str, by: str) -> None:
         layers = ("call", "actor", "queue")
@@ -416,7 +416,7 @@ class TestLimits:
         assert job.error.startswith("TimeLimitExceeded")
         assert time.monotonic() - began < 5
 
-    @pytest.mark.requirement("C04", "D05")
+    @pytest.mark.requirement("C04", "D05", "C4")
     def test_thirty_seconds_is_the_limit_of_whoever_says_nothing(
         self, sqlite_site: Site, monkeypatch: pytest.MonkeyPatch
     ) -> None:

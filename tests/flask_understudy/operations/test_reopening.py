@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -43,6 +44,18 @@ def test_every_failed_job_of_the_queue_is_reopened_a_page_at_a_time(api: Api, mo
     assert (api.site.job(cancelled).state, api.site.job(other).state) == ("cancelled", "failed")
     [line] = queries.timeline(api.site.state.database, failed[0])
     assert (line.kind, line.message) == ("retried", "Reopened after failed")
+
+
+def test_what_was_sent_too_long_ago_stays_failed(api: Api) -> None:
+    old, young = api.fail("old"), api.fail("young")
+    api.site.change(old, created_at=api.site.moment(-3 * 86_400))
+
+    assert api.site.jobs.retry_failed_jobs("reports", newer_than=timedelta(days=2)) == 1
+
+    assert (api.site.job(old).state, api.site.job(young).state) == ("failed", "waiting")
+    assert api.site.jobs.retry_failed_jobs("reports") == 1
+    with pytest.raises(InvalidJob, match="nowhere"):
+        api.site.jobs.retry_failed_jobs("nowhere")
 
 
 def test_as_many_statements_reopen_one_job_as_a_hundred(api: Api) -> None:

@@ -135,6 +135,20 @@ def test_retries_of_a_step_are_not_the_job_s(site: Site, calls: Calls) -> None:
     assert site.jobs.stats()["default"]["failed"] == 0
 
 
+def test_a_step_is_not_tried_again_where_its_actor_says_that_it_is_of_no_use(site: Site, calls: Calls) -> None:
+    @site.jobs.actor(max_retries=2, min_backoff=0, throws=(ValueError,))
+    def work() -> None:
+        with pytest.raises(StepFailed):
+            step.run("call", calls.make("call", failures=3), attempts=3)
+        step.run("after", calls.make("after"))
+
+    message = work.send()
+    site.worker.drain(include_delayed=True)
+
+    assert calls == ["call", "after"]
+    assert described(site, message) == [("call", "failed"), ("after", "completed")]
+
+
 def test_between_its_attempts_a_step_shows_its_error_and_its_time(site: Site, calls: Calls) -> None:
     @site.jobs.actor(max_retries=0, min_backoff=60_000, jitter=0)
     def work() -> None:

@@ -1,10 +1,11 @@
 import io
 import json
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from pydantic import Field
 
 from flask_understudy.contrib.api import Body, problems, read_body, read_query
 
@@ -12,6 +13,21 @@ from flask_understudy.contrib.api import Body, problems, read_body, read_query
 class Order(Body):
     item_name: str
     count: int = 1
+
+
+class Circle(Body):
+    kind: Literal["circle"]
+    radius: int | list[int]
+
+
+class Square(Body):
+    kind: Literal["square"]
+    side: int
+    square: bool = True
+
+
+class Drawing(Body):
+    shapes: list[Annotated[Circle | Square, Field(discriminator="kind")]]
 
 
 class Filter(Body):
@@ -26,6 +42,10 @@ def client() -> FlaskClient:
     @app.post("/order")
     def order() -> dict[str, Any]:
         return read_body(Order).model_dump()
+
+    @app.post("/drawing")
+    def drawing() -> dict[str, Any]:
+        return read_body(Drawing).model_dump()
 
     @app.get("/orders")
     def orders() -> dict[str, Any]:
@@ -61,6 +81,29 @@ def test_wrong_field_is_a_422_that_points_at_it(client: FlaskClient, body: Any, 
     assert answer.status_code == 422
     assert answer.json["errors"][0]["pointer"] == pointer
     assert answer.json["errors"][0]["detail"]
+
+
+@pytest.mark.parametrize(
+    ("shape", "pointer"),
+    [
+        ({"kind": "circle", "radius": "x"}, "/shapes/0/radius"),
+        ({"kind": "circle", "radius": [1, "x"]}, "/shapes/0/radius"),
+        ({"kind": "square", "side": None}, "/shapes/0/side"),
+        ({"kind": "square"}, "/shapes/0/side"),
+        ({"kind": "square", "square": True}, "/shapes/0/side"),
+        ({"kind": "square", "side": 1, "square": 1}, "/shapes/0/square"),
+        ({"kind": "square", "side": 1, "circle": 1}, "/shapes/0/circle"),
+        ({"kind": "star"}, "/shapes/0"),
+        (7, "/shapes/0"),
+    ],
+)
+def test_a_pointer_leads_into_the_document_whichever_member_of_a_union_was_tried(
+    client: FlaskClient, shape: Any, pointer: str
+) -> None:
+    answer = client.post("/drawing", json={"shapes": [shape]})
+
+    assert answer.status_code == 422
+    assert answer.json["errors"][0]["pointer"] == pointer
 
 
 @pytest.mark.parametrize(

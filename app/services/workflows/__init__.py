@@ -1,0 +1,1 @@
+"""Automated workflows: what they are made of, and the life of one execution."""

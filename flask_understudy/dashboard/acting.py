@@ -1,0 +1,111 @@
+"""Buttons: a form names the door of its action, and what goes through it.
+
+A field that the door's rule names is part of the path; others are fields of its body. A name that ends in `[]` is a
+list, one that ends in `:json` is JSON. What destroys something is asked for once more, on a page of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from flask import Response, redirect, request
+from pydantic import BaseModel
+
+from ..contrib.api import Problem, not_found, problems
+from ..contrib.api.bodies import validated
+from ..rest.doors import DOORS, Door, act, require
+from . import browser
+from .pages import bp, rendered
+
+#: What is asked before something is destroyed, by the door's name.
+QUESTIONS = {
+    "delete_job": "Delete this job, with its attempts and its log?",
+    "cancel_job": "Cancel this job? If it runs it is asked to stop.",
+    "drain_queue": "Cancel every job that waits in this queue?",
+    "clean_queue": "Delete the ended jobs of this queue?",
+    "retry_failed_of_queue": "Try every failed job of this queue again?",
+    "retry_failures": "Try every job again that failed like this?",
+}
+
+_OURS = {"csrf", "next", "confirmed", "done"}
+_NAMES = re.compile(r"<(?:[^:<>]+:)?([^<>]+)>")
+
+
+@bp.post("/do/<name>")
+def do(name: str) -> Response:
+    """Open a door, and go back to the page that the form stood on, with a word about what happened."""
+    door = DOORS.get(name)
+    if door is None or door.audit_as is None:
+        raise not_found()
+    require(door.scope)
+    browser.check_form()
+    back = browser.own_path(request.form.get("next", ""))
+    if name in QUESTIONS and "confirmed" not in request.form:
+        return rendered("confirm", name=name, question=QUESTIONS[name], fields=_fields(), back=back)
+    try:
+        answer = act(door, *_arguments(door))
+    except Exception as error:
+        problem = problems.problem_of(error)
+        if problem.status in {401, 500}:
+            raise problem from error
+        return _go(back, problem.detail or problem.title, is_problem=True)
+    return _go(back, request.form.get("done") or _said(answer))
+
+
+def _arguments(door: Door) -> tuple[dict[str, Any], BaseModel | None]:
+    """Return the values of the rule's names, and the body.
+
+    Raises:
+        Problem: 422, a field is missing or wrong.
+    """
+    given = dict(_fields())
+    path = {}
+    for name in _NAMES.findall(door.rule):
+        if f"{name}" not in given:
+            raise Problem(422, detail=f"The form lacks {name}.")
+        path[name] = given.pop(name)
+    if "<int:" in door.rule:
+        path = {name: int(value) if str(value).isdecimal() else -1 for name, value in path.items()}
+    if door.body is None:
+        return path, None
+    return path, validated(door.body, {name: value for name, value in given.items() if value != ""})
+
+
+def _fields() -> dict[str, Any]:
+    """Return the form's fields but for our own."""
+    fields: dict[str, Any] = {}
+    for name, values in request.form.lists():
+        if name in _OURS:
+            continue
+        if name.endswith("[]"):
+            fields[name[:-2]] = values
+        elif name.endswith(":json"):
+            fields[name[:-5]] = _json(name, values[-1])
+        else:
+            fields[name] = values[-1]
+    return fields
+
+
+def _json(name: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise Problem(422, detail=f"What stands in {name[:-5]} is no JSON.") from None
+
+
+def _said(answer: Any) -> str:
+    """Return what to say of an answer: the one number in it that tells what happened, or that it is done."""
+    shape = answer[0] if isinstance(answer, tuple) else answer
+    for name in ("retried", "cancelled", "removed"):
+        number = getattr(shape, name, None)
+        if isinstance(number, int):
+            return f"{number} {'job' if number == 1 else 'jobs'} {name}."
+    return "Done."
+
+
+def _go(back: str, text: str, *, is_problem: bool = False) -> Response:
+    response = redirect(back, 303)
+    browser.tell(response, text, is_problem=is_problem)  # type: ignore[arg-type]
+    return response  # type: ignore[return-value]

@@ -1,0 +1,108 @@
+"""What a browser brings along: the token it signed in with, the proof that a form is ours, and what to say once.
+
+Signing in is for applications whose authoriser reads `Authorization`: the token is put into a signed cookie that goes
+to the dashboard alone, and from there into that header. Where the authoriser knows the browser otherwise, by a session
+of the application, nobody has to sign in here.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from flask import Response, current_app, g, request, url_for
+from itsdangerous import BadSignature, URLSafeTimedSerializer
+
+from ..contrib.api import Problem
+from ..rest.doors import caller
+
+COOKIE, NOTICE = "understudy_dashboard", "understudy_notice"
+SIGNED_IN_SECONDS = 12 * 3600
+NOTICE_SECONDS = 60
+LONGEST_TOKEN = 500
+
+
+def recognise() -> None:
+    """Take the token of a browser that signed in for the credentials of its request, unless it sends some."""
+    given = request.cookies.get(COOKIE)
+    if given is None or "Authorization" in request.headers:
+        return
+    try:
+        token = str(_signer("sign-in").loads(given, max_age=SIGNED_IN_SECONDS))
+    except BadSignature:
+        return
+    request.environ["HTTP_AUTHORIZATION"] = f"Bearer {token}"
+
+
+def sign_in(response: Response, token: str) -> None:
+    """Let a browser come again with a token, for half a day."""
+    _set(response, COOKIE, str(_signer("sign-in").dumps(token)), SIGNED_IN_SECONDS)
+
+
+def sign_out(response: Response) -> None:
+    """Let a browser forget its token."""
+    response.delete_cookie(COOKIE, path=_path())
+
+
+def csrf_token() -> str:
+    """Return what a form of this caller has to bring along."""
+    return str(_signer("form").dumps(caller().key))
+
+
+def check_form() -> None:
+    """Refuse a form that is none of ours, or of another caller.
+
+    Raises:
+        Problem: 403.
+    """
+    site = request.headers.get("Sec-Fetch-Site", "same-origin")
+    origin = request.headers.get("Origin")
+    if site not in {"same-origin", "none"} or (origin is not None and urlsplit(origin).netloc != request.host):
+        raise Problem(403, detail="This came from another site.")
+    try:
+        key = tuple(_signer("form").loads(request.form.get("csrf", ""), max_age=SIGNED_IN_SECONDS))
+    except (BadSignature, TypeError):
+        key = None
+    if key != caller().key:
+        raise Problem(403, detail="The form is too old, or was made for somebody else. Go back, load it again.")
+
+
+def own_path(wanted: str) -> str:
+    """Return a path to go on to: the wanted one when it is the dashboard's, else the dashboard's first page."""
+    root = url_for("understudy_dashboard.show_overview")
+    is_own = wanted.startswith(root) and "\\" not in wanted and wanted.isprintable()
+    return wanted if is_own else root
+
+
+def tell(response: Response, text: str, *, is_problem: bool = False) -> None:
+    """Say something on the next page."""
+    _set(response, NOTICE, str(_signer("notice").dumps([text[:1000], is_problem])), NOTICE_SECONDS)
+
+
+def notice() -> tuple[str, bool] | None:
+    """Return what is to be said on this page, and whether it is a problem."""
+    try:
+        text, is_problem = _signer("notice").loads(request.cookies.get(NOTICE, ""), max_age=NOTICE_SECONDS)
+    except (BadSignature, ValueError, TypeError):
+        return None
+    g.understudy_noticed = True
+    return str(text), bool(is_problem)
+
+
+def forget_notice(response: Response) -> None:
+    """Say it once."""
+    if g.get("understudy_noticed"):
+        response.delete_cookie(NOTICE, path=_path())
+
+
+def _set(response: Response, name: str, value: str, seconds: int) -> None:
+    response.set_cookie(
+        name, value, max_age=seconds, path=_path(), httponly=True, samesite="Strict", secure=request.is_secure
+    )
+
+
+def _path() -> str:
+    return url_for("understudy_dashboard.show_overview").rstrip("/") or "/"
+
+
+def _signer(purpose: str) -> URLSafeTimedSerializer:
+    return URLSafeTimedSerializer(current_app.secret_key or "", salt=f"understudy-dashboard-{purpose}")

@@ -1,0 +1,134 @@
+"""What every page has in common: who may see it, its frame, its errors, and what a browser may do with it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from flask import Blueprint, Response, make_response, render_template, request, url_for
+
+from ..contrib.api import Problem, problems
+from ..rest.doors import caller, require
+from . import browser, words
+
+V = TypeVar("V", bound=Callable[..., Any])
+
+bp = Blueprint("understudy_dashboard", __name__, template_folder="templates", static_folder="static")
+
+TEMPLATES = "understudy/dashboard"
+
+#: Nothing from elsewhere, nothing inline, in nobody's frame.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A page that the navigation leads to.
+
+    Attributes:
+        title: What it is called.
+        endpoint: The name of its view.
+        scope: What a caller needs to see it.
+        place: Where it stands among the others.
+    """
+
+    title: str
+    endpoint: str
+    scope: str
+    place: int
+
+
+_entries: list[Entry] = []
+
+
+def page(
+    rule: str, template: str, *, scope: str = "read", title: str | None = None, place: int = 0
+) -> Callable[[V], V]:
+    """Declare a page: a view that returns what its template shows.
+
+    Args:
+        rule: Below the dashboard's prefix.
+        template: Its file's name, without the ending.
+        scope: What a caller needs.
+        title: Its name in the navigation; None = it is not there.
+        place: Where it stands there.
+    """
+
+    def decorate(view: V) -> V:
+        @functools.wraps(view)
+        def guarded(**given: Any) -> Response:
+            require(scope)
+            return rendered(template, **view(**given))
+
+        guarded.__guard__ = scope  # type: ignore[attr-defined]
+        for path in ("", "/") if rule == "/" else (rule,):  # the first page has its address with and without a slash
+            bp.add_url_rule(path, endpoint=view.__name__, view_func=guarded, methods=["GET"])
+        if title is not None:
+            _entries.append(Entry(title, f"{bp.name}.{view.__name__}", scope, place))
+            _entries.sort(key=lambda entry: entry.place)
+        return view
+
+    return decorate
+
+
+def rendered(template: str, code: int = 200, /, **shown: Any) -> Response:
+    """Return a page in its frame."""
+    return make_response(render_template(f"{TEMPLATES}/{template}.html", **shown), code)
+
+
+def entries() -> Sequence[Entry]:
+    """Return the pages that the caller may see."""
+    who = caller()
+    return [entry for entry in _entries if who.may(entry.scope)]
+
+
+@bp.before_request
+def _recognise() -> None:
+    browser.recognise()
+
+
+@bp.context_processor
+def _frame() -> dict[str, Any]:
+    return {
+        "csrf": browser.csrf_token,
+        "entries": entries,
+        "here": request.full_path.rstrip("?"),
+        "may": lambda scope: caller().may(scope),
+        "notice": browser.notice(),
+        "root": url_for(f"{bp.name}.show_overview"),
+        "who": caller,
+        **words.WORDS,
+    }
+
+
+@bp.errorhandler(Exception)
+def _failed(error: Exception) -> Response:
+    problem = problems.problem_of(error)
+    if problem.status == 401:
+        return rendered("sign_in", 401, problem=_said(problem), next=request.full_path.rstrip("?"))
+    response = rendered("problem", problem.status, problem=problem)
+    for name, value in problem.headers.items():
+        response.headers[name] = value
+    return response
+
+
+def _said(problem: Problem) -> str | None:
+    """Return what to tell whoever tried to sign in; nothing to whoever merely came."""
+    return problem.detail if request.method == "POST" else None
+
+
+@bp.after_request
+def _protect(response: Response) -> Response:
+    response.headers["Content-Security-Policy"] = POLICY
+    response.headers["Referrer-Policy"] = "same-origin"
+    response.headers["X-Frame-Options"] = "DENY"
+    if request.endpoint == f"{bp.name}.static":
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
+    browser.forget_notice(response)
+    return problems.label(response)

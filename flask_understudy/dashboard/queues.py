@@ -1,0 +1,26 @@
+"""Queues: how each does, and what can be done to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..rest import metrics, queues
+from ..rest.doors import state
+from .overview import charts_of
+from .pages import page
+
+
+@page("/queues", "queues", title="Queues", place=3)
+def show_queues() -> dict[str, Any]:
+    """Show all queues."""
+    found = metrics.show_metrics(metrics.Span(minutes=1))
+    return {"queues": queues.list_queues().data, "metrics": found.queues}
+
+
+@page("/queues/<queue_name>", "queue")
+def show_queue_page(queue_name: str) -> dict[str, Any]:
+    """Show one queue: its figures, its limit, what holds for its jobs."""
+    queue = queues.show_queue(queue_name)
+    found = metrics.show_metrics(metrics.Span(minutes=60, queue=[queue_name]))
+    types = sorted(name for name, actor in state().broker.actors.items() if actor.queue_name == queue_name)
+    return {"queue": queue, "figures": found.queues[queue_name], "charts": charts_of(found, 60), "types": types}

@@ -1,0 +1,125 @@
+// What a page gains with scripts: it keeps itself up to date, and takes the keyboard. Without them it reads the same.
+"use strict";
+(() => {
+  const root = document.documentElement;
+  const stored = {
+    get: (name) => { try { return localStorage.getItem(`understudy-${name}`) || ""; } catch { return ""; } },
+    set: (name, value) => { try { localStorage.setItem(`understudy-${name}`, value); } catch { /* private browsing */ } },
+  };
+  root.dataset.script = "yes";
+
+  const theme = document.getElementById("theme");
+  const paint = (name) => { if (name) root.dataset.theme = name; else delete root.dataset.theme; };
+  paint(stored.get("theme"));
+  if (theme) {
+    theme.value = stored.get("theme");
+    theme.addEventListener("change", () => { stored.set("theme", theme.value); paint(theme.value); });
+  }
+
+  // -- up to date ---------------------------------------------------------------------------------------------------
+  const live = () => [...document.querySelectorAll("[data-live][id]")].filter((part) => !("still" in part.dataset));
+  let asking = false;
+
+  const isBusy = (part) => {
+    const active = document.activeElement;
+    const types = active && part.contains(active) && /^(INPUT|SELECT|TEXTAREA)$/.test(active.tagName) && active.type !== "checkbox";
+    return types || String(getSelection() || "") !== "" && part.contains(getSelection().anchorNode);
+  };
+
+  async function refresh() {
+    const parts = live();
+    if (asking || document.hidden || !parts.length) return;
+    asking = true;
+    try {
+      const answer = await fetch(location.href, { headers: { Accept: "text/html" }, credentials: "same-origin" });
+      if (!answer.ok) return;
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      for (const part of parts) {
+        const next = page.getElementById(part.id);
+        if (next && !isBusy(part) && next.innerHTML !== part.innerHTML) replace(part, next);
+      }
+    } catch { /* the next turn asks again */ } finally { asking = false; }
+  }
+
+  function replace(part, next) {
+    const kept = (selector, key) => new Set([...part.querySelectorAll(selector)].map(key));
+    const boxes = kept("input[type=checkbox]:checked", (box) => box.value);
+    const folds = kept("details[open] > summary", (summary) => summary.textContent);
+    const row = part.querySelector("[data-current] a")?.getAttribute("href");
+    const focused = part.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+    if ("still" in next.dataset) part.dataset.still = "";
+    part.replaceChildren(...next.childNodes);
+    for (const box of part.querySelectorAll("input[type=checkbox]")) box.checked = boxes.has(box.value);
+    for (const summary of part.querySelectorAll("details > summary")) if (folds.has(summary.textContent)) summary.parentElement.open = true;
+    const link = (href) => href && [...part.querySelectorAll("a")].find((one) => one.getAttribute("href") === href);
+    link(row)?.closest("[data-row]")?.setAttribute("data-current", "");
+    link(focused)?.focus();
+  }
+
+  let source = null, timer = null;
+  const interval = document.getElementById("interval");
+  const feed = document.querySelector("[data-live-url]")?.dataset.liveUrl;
+
+  function follow() {
+    source?.close(); clearInterval(timer); source = timer = null;
+    const wanted = stored.get("interval") || "live";
+    if (document.hidden || wanted === "off") return;
+    if (wanted === "live" && feed && window.EventSource) {
+      source = new EventSource(feed);
+      let first = true;
+      source.addEventListener("counts", () => { if (first) first = false; else refresh(); });
+      source.addEventListener("error", () => { if (source.readyState === EventSource.CLOSED) { source = null; timer ??= setInterval(refresh, 5000); } });
+      timer = setInterval(refresh, 5000); // what changes without a count: progress, logs, ages
+    } else {
+      timer = setInterval(refresh, 1000 * (Number(wanted) || 5));
+    }
+  }
+  if (interval) {
+    interval.value = stored.get("interval") || "live";
+    interval.addEventListener("change", () => { stored.set("interval", interval.value); follow(); });
+  }
+  document.addEventListener("visibilitychange", () => { follow(); refresh(); });
+  addEventListener("pagehide", () => source?.close());
+  follow();
+
+  // -- copying ------------------------------------------------------------------------------------------------------
+  for (const text of document.querySelectorAll("pre.copy")) {
+    if (!navigator.clipboard) break;
+    const button = document.createElement("button");
+    button.textContent = "Copy";
+    button.addEventListener("click", async () => {
+      await navigator.clipboard.writeText(text.textContent);
+      button.textContent = "Copied";
+      setTimeout(() => { button.textContent = "Copy"; }, 1500);
+    });
+    text.after(button);
+  }
+
+  // -- keys ---------------------------------------------------------------------------------------------------------
+  const rows = () => [...document.querySelectorAll("[data-row]")];
+  function move(step) {
+    const all = rows(), now = all.findIndex((row) => "current" in row.dataset);
+    if (!all.length) return;
+    const next = all[Math.min(all.length - 1, Math.max(0, now + step))];
+    if (now >= 0) delete all[now].dataset.current;
+    next.dataset.current = "";
+    next.scrollIntoView({ block: "nearest" });
+  }
+  const keys = {
+    "/": () => document.querySelector("input[type=search]")?.focus(),
+    j: () => move(1),
+    k: () => move(-1),
+    Enter: () => document.querySelector("[data-current] a")?.click(),
+    x: () => document.querySelector("[data-current] input[type=checkbox]")?.click(),
+    r: () => (document.querySelector("[data-current] button.retry") || document.querySelector("main > div button.retry"))?.click(),
+    "?": () => document.querySelector("footer")?.scrollIntoView(),
+  };
+  addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|SELECT|TEXTAREA|BUTTON|A|SUMMARY)$/.test(event.target.tagName)) {
+      if (event.key === "Escape") event.target.blur();
+      return;
+    }
+    const act = keys[event.key];
+    if (act) { event.preventDefault(); act(); }
+  });
+})();

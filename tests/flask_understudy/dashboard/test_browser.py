@@ -1,0 +1,195 @@
+"""The dashboard in a real browser: what scripts add, and that nothing is loaded, leaked or run that should not be."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+from werkzeug.serving import make_server
+
+from flask_understudy.clock.bulks import bulks
+from flask_understudy.dashboard.pages import _entries
+from tests.flask_understudy.conftest import MakeSite
+from tests.flask_understudy.dashboard.conftest import PREFIX
+from tests.flask_understudy.dashboard.test_pages import HOSTILE
+from tests.flask_understudy.rest.conftest import EVERY_SCOPE, Api, open_api
+from tools.browser import installed, open_browser
+
+pytestmark = [pytest.mark.timeout(180), pytest.mark.xdist_group("browser")]
+
+TOKEN = f"acme/olga/{EVERY_SCOPE} tenants"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    path = installed()
+    if path is None:
+        pytest.skip("No Chromium is installed: apt-get install chromium, or set CHROMIUM to its path.")
+    with open_browser(path) as browser:
+        yield browser
+
+
+@dataclass
+class Shown:
+    """A page in a browser, and what it complained of.
+
+    Attributes:
+        page: The page.
+        url: Of the dashboard.
+        complaints: Errors in its console, and addresses of other hosts that it asked.
+    """
+
+    page: Page
+    url: str
+    complaints: list[str] = field(default_factory=list)
+
+    def watch(self) -> None:
+        self.page.on("console", lambda line: self.complaints.append(line.text) if line.type == "error" else None)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("dialog", lambda dialog: self.complaints.append(f"dialog {dialog.message}"))
+        self.page.on("request", self._asked)
+
+    def _asked(self, request: Any) -> None:
+        if urlsplit(request.url).netloc != urlsplit(self.url).netloc:
+            self.complaints.append(f"asked {request.url}")
+
+    def go(self, path: str = "") -> Page:
+        self.page.goto(self.url + path)
+        return self.page
+
+
+@pytest.fixture
+def api(make_site: MakeSite, sqlite_ledger: str) -> Api:
+    return open_api(make_site(sqlite_ledger))
+
+
+@pytest.fixture
+def url(api: Api) -> Iterator[str]:
+    """Where the site is served."""
+    server = make_server("127.0.0.1", 0, api.site.app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.port}{PREFIX}"
+    server.shutdown()
+    thread.join()
+
+
+@pytest.fixture
+def open_page(browser: Browser, url: str) -> Iterator[Callable[..., Shown]]:
+    """Open a page as an operator who signed in: `open_page(color_scheme="dark")`."""
+    contexts: list[BrowserContext] = []
+
+    def open_one(**options: Any) -> Shown:
+        context = browser.new_context(**options)
+        contexts.append(context)
+        shown = Shown(context.new_page(), url)
+        page = shown.go()
+        page.get_by_label("Token").fill(TOKEN)
+        page.get_by_role("button", name="Sign in").click()
+        shown.watch()
+        return shown
+
+    yield open_one
+    for context in contexts:
+        context.close()
+
+
+def every_page(api: Api) -> list[str]:
+    """The addresses of all pages that are worth a look, below the dashboard's."""
+    job = api.fail(HOSTILE, tags=["<b>tag</b>"])
+    api.send("ada@example.com")
+    with api.site.app.test_request_context():
+        listed = [api.site.app.url_for(entry.endpoint).removeprefix(PREFIX) for entry in _entries]
+    return [*listed, f"/jobs/{job}", "/queues/reports", "/jobs?q=type:broken"]
+
+
+@pytest.mark.requirement("L01", "L06", "V14")
+@pytest.mark.parametrize("colours", ["light", "dark"])
+def test_every_page_is_clean_and_can_be_used_by_everybody(
+    api: Api, open_page: Callable[..., Shown], colours: str
+) -> None:
+    shown = open_page(color_scheme=colours)
+    for path in every_page(api):
+        page = shown.go(path)
+        expect(page.locator("main h1").first).to_be_visible()
+        found = Axe().run(page)
+        assert found.violations_count == 0, f"{path}: {found.generate_report()}"
+    assert shown.complaints == []
+
+
+def test_every_page_fits_a_telephone(api: Api, open_page: Callable[..., Shown]) -> None:
+    shown = open_page(viewport={"width": 360, "height": 740})
+    for path in every_page(api):
+        page = shown.go(path)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
+
+
+@pytest.mark.requirement("O02", "L06")
+@pytest.mark.parametrize("scripts", [True, False])
+def test_a_job_is_tried_again_by_a_click(api: Api, open_page: Callable[..., Shown], scripts: bool) -> None:
+    job = api.fail("boom")
+    shown = open_page(java_script_enabled=scripts)
+    page = shown.go(f"/jobs/{job}")
+
+    page.get_by_role("button", name="Retry").click()
+
+    expect(page.get_by_role("status")).to_have_text("It is tried again.")
+    assert api.site.job(job).state == "waiting"
+    assert shown.complaints == []
+
+
+def test_those_selected_are_deleted_after_a_question(api: Api, open_page: Callable[..., Shown]) -> None:
+    kept, gone = api.send("kept"), api.send("gone")
+    page = open_page().go("/jobs")
+    page.get_by_label(f"Select work {gone}").check()
+    page.get_by_role("button", name="Delete").click()
+    expect(page.get_by_role("heading", name="Delete 1 job?")).to_be_visible()
+    page.get_by_role("button", name="Delete").click()
+    expect(page.locator("h1")).to_contain_text("Delete: running")
+    bulks(api.site.state)
+    expect(page.locator("h1")).to_contain_text("Delete: completed", timeout=20_000)
+    assert api.site.jobs.get(gone) is None
+    assert api.site.jobs.get(kept) is not None
+
+
+@pytest.mark.requirement("L02")
+def test_a_page_keeps_itself_up_to_date(api: Api, open_page: Callable[..., Shown]) -> None:
+    page = open_page().go("/jobs")
+    expect(page.locator("[data-row]")).to_have_count(0)
+    job = api.send("ada@example.com")
+    expect(page.locator("[data-row]")).to_have_count(1, timeout=20_000)
+
+    page.get_by_label(f"Select work {job}").check()
+    api.send("bea@example.com")
+    expect(page.locator("[data-row]")).to_have_count(2, timeout=20_000)
+    expect(page.get_by_label(f"Select work {job}")).to_be_checked()  # what was begun is not lost
+
+
+def test_the_keyboard_searches_moves_and_opens(api: Api, open_page: Callable[..., Shown]) -> None:
+    first, second = api.send("ada@example.com"), api.send("bea@example.com")
+    page = open_page().go("/jobs")
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**/jobs/{first}")  # the latest stands first
+
+    page = page.goto(page.url.replace(f"/{first}", "")) and page  # type: ignore[assignment]
+    page.keyboard.press("/")
+    page.keyboard.type(f"id:{second}")
+    page.keyboard.press("Enter")
+    expect(page.locator("[data-row]")).to_have_count(1)
+
+
+def test_colours_stay_as_they_were_chosen(open_page: Callable[..., Shown]) -> None:
+    shown = open_page(color_scheme="light")
+    page = shown.go()
+    page.get_by_label("Colours").select_option("dark")
+    page = shown.go("/jobs")
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    assert page.evaluate("getComputedStyle(document.documentElement).colorScheme") == "dark"

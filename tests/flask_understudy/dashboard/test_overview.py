@@ -1,0 +1,76 @@
+"""The first page, queues and failures."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.flask_understudy.dashboard.conftest import Person, signed_in
+from tests.flask_understudy.rest.conftest import Api
+
+
+@pytest.mark.requirement("L01", "L02", "L06", "V14")
+def test_the_first_page_says_how_it_is_and_what_failed(operator: Person) -> None:
+    assert "All is well" in operator.see()
+    operator.api.fail("no route to host")
+    operator.api.send("ada@example.com")
+    page = operator.see()
+    assert "ValueError: no route to host" in page
+    assert "<strong>1</strong> waiting" in page and "<strong>1</strong> failed" in page
+    assert "Attempts that ended" in page and "<svg" in page
+
+
+def test_what_is_not_counted_by_tenant_is_not_told_to_one(olga: Person) -> None:
+    olga.api.fail("boom")
+    assert "<svg" not in olga.see()
+
+
+@pytest.mark.parametrize("span", ["1h", "6h", "24h", "nonsense"])
+def test_the_charts_reach_back_as_far_as_asked(operator: Person, span: str) -> None:
+    operator.api.fail("boom")
+    assert "<svg" in operator.see(f"?span={span}")
+
+
+def test_an_empty_ledger_says_what_to_do_next(olga: Person) -> None:
+    assert "actor.send" in olga.see("/jobs")
+    assert "Nothing has failed." in olga.see("/failures")
+
+
+@pytest.mark.requirement("L05", "L06")
+def test_a_queue_is_paused_resumed_limited_and_cleaned(operator: Person) -> None:
+    done = operator.api.send("ada@example.com")
+    operator.site.worker.run(done)
+    page = operator.see("/queues/email")
+    operator.press(page, "pause_queue")
+    assert "paused" in operator.see("/queues")
+    operator.press(operator.see("/queues/email"), "resume_queue")
+    operator.press(operator.see("/queues/email"), "limit_queue", concurrency="3")
+    assert 'value="3"' in operator.see("/queues/email")
+    asked = operator.press(operator.see("/queues/email"), "clean_queue", 200, status="completed", grace="0")
+    operator.press(asked.text, "clean_queue")
+    assert operator.site.jobs.get(done) is None
+    assert "1 job removed." in operator.see("/queues/email")
+
+
+def test_a_number_that_cannot_be_is_said(operator: Person) -> None:
+    operator.press(operator.see("/queues/email"), "limit_queue", concurrency="0")
+    assert 'role="alert"' in operator.see("/queues/email")
+
+
+def test_only_who_may_sees_the_switches_of_a_queue(api: Api) -> None:
+    page = signed_in(api).see("/queues/email")
+    assert "pause_queue" not in page and "limit_queue" not in page and "drain_queue" in page
+
+
+@pytest.mark.requirement("L08", "O01")
+def test_failures_stand_together_and_are_settled_together(olga: Person) -> None:
+    for _ in range(2):
+        olga.api.fail("boom 7")
+    page = olga.see("/failures")
+    assert "ValueError: boom 7" in page and '<td class="number">2</td>' in page
+
+    olga.press(page, "ignore_failures")
+    assert "boom 7" not in olga.see("/failures")
+    assert "boom 7" in olga.see("/failures?verdict=ignored")
+
+    asked = olga.press(olga.see("/failures?verdict=ignored"), "retry_failures", 200)
+    olga.press(asked.text, "retry_failures")
