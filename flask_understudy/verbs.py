@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Any
@@ -20,6 +20,7 @@ from .operations import jobs as job_operations
 from .operations import queues as queue_operations
 from .operations.batches import Batch
 from .operations.transaction import committed_or_joined, joined_session
+from .operations.waiting import wait_for_end, wait_in_turn
 from .state import State
 
 
@@ -102,6 +103,21 @@ class JobVerbs:
     def get(self, job_id: str) -> Job | None:
         """Return a job as it is now, detached from any session, or None."""
         return queries.find(self.state.database, job_id, joined_session(self.state))
+
+    def wait(self, job_id: str, seconds: float, *, caller: Hashable = None) -> Job | None:
+        """Return a job once it has ended, or as it is after so many seconds; None when there is none.
+
+        What the caller's transaction has not committed is not there yet, for nobody runs it.
+
+        Args:
+            job_id: The job.
+            seconds: s to wait at the most.
+            caller: Whose request waits, for views: they share the places of `UNDERSTUDY_WAITING_REQUESTS`, and who
+                finds none is answered at once. None = takes no place.
+        """
+        if caller is None:
+            return wait_for_end(self.state, job_id, seconds)
+        return wait_in_turn(self.state, caller, job_id, seconds)
 
     def cancel(self, job_id: str, reason: str = "cancelled") -> str:
         """Cancel a job; return `cancelled`, or `requested` when it runs and was asked to stop (promise G8).

@@ -1,22 +1,16 @@
-"""Exports in the background."""
+"""Exports in the background, and the mail about files that have come to their ends."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from typing import Any
 
+from app.actors.email import queue_email
 from app.extensions import jobs
+from app.models.export_job import ExportJob, ExportKind, ExportStatus
 from app.services.exports import files, lifecycle
-from flask_understudy import current_job
-from flask_understudy.contrib.exports import ExportTooLarge, UnsupportedExport
-from flask_understudy.errors import JobCancelled, LeaseLost, described
-
-#: Seconds between two reports of progress.
-REPORT_SECONDS = 0.5
-
-#: What another attempt would only meet again: too large, or nothing that can be written.
-PERMANENT = (ExportTooLarge, UnsupportedExport)
+from app.services.exports.carrying import PERMANENT, carry_out, reporter
+from app.services.exports.naming import title_of
+from flask_understudy import Principal, acting_as, current_job
 
 
 @jobs.actor(
@@ -35,34 +29,21 @@ def generate_export(export_id: str) -> dict[str, Any]:
     Three tries, after 2 s and 4 s (D08). With the broker down the order waits and is carried out by
     the workers (J02). Run again after its end, it finds the file there and does nothing.
     """
-    attempt = lifecycle.begin(export_id)
-    if attempt is None:
-        return {"export": export_id, "skipped": True}
-    try:
-        stored, rows = files.write(attempt, _reporter(), current_job.check_cancelled)
-        is_ours = lifecycle.finish(attempt, stored, rows)
-    except BaseException as error:
-        if _is_final(error):
-            lifecycle.fail(attempt, described(error))
-        raise
-    current_job.log("%d rows, %d bytes", rows, stored.size)
-    return {"export": export_id, "rows": rows, "size": stored.size, "skipped": not is_ours}
+    return carry_out(export_id, lambda attempt: files.write(attempt, reporter(), current_job.check_cancelled))
 
 
-def _is_final(error: BaseException) -> bool:
-    if isinstance(error, LeaseLost):
-        return False
-    is_last = current_job.max_attempts is not None and current_job.attempt >= current_job.max_attempts
-    return is_last or isinstance(error, (JobCancelled, *PERMANENT))
+@lifecycle.ended.connect
+def tell(export: ExportJob) -> None:
+    """Queue the mail about a file that is complete or has failed, if somebody is to be told (A47).
 
-
-def _reporter() -> Callable[[float, str], None]:
-    reported_at = 0.0
-
-    def report(percent: float, message: str) -> None:
-        nonlocal reported_at
-        if time.monotonic() - reported_at >= REPORT_SECONDS:
-            reported_at = time.monotonic()
-            current_job.progress(percent, message)
-
-    return report
+    It belongs to the transaction that says so: one mail for one end, whoever found it out.
+    """
+    if export.notify_email is None:
+        return
+    what = "report" if export.kind is ExportKind.REPORT else "export"
+    title = title_of(export)
+    with acting_as(Principal(subject=export.user_id, tenant=export.tenant_id)):
+        if export.status is ExportStatus.COMPLETED:
+            queue_email(f"{what}-ready", export.notify_email, {"title": title, "link": export.file_url})
+        else:
+            queue_email(f"{what}-failed", export.notify_email, {"title": title, "error": export.error or "unknown"})

@@ -1,4 +1,4 @@
-"""Asking for exports and fetching them (requirements I02, I03, P09)."""
+"""Asking for exports and fetching them, and reports and an organisation's data as well (requirements I02, I03, P09)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from app.services import audit
 from app.services.exports import files, lifecycle
 from flask_understudy.contrib.api import Body, Problem, instant, not_found, once, read_body, read_query
 from flask_understudy.contrib.exports import (
-    ALL_FORMATS,
     FileMissing,
     LinkExpired,
     LinkInvalid,
@@ -76,7 +75,7 @@ def _order() -> tuple[dict[str, Any], int, dict[str, str]]:
 @bp.get("")
 @requires("read")
 def listing() -> dict[str, Any]:
-    """List the caller's exports, the latest first."""
+    """List the caller's exports, reports and data exports, the latest first; ``kind`` tells them apart."""
     query = read_query(Page)
     after = paging.place(query.cursor, LIST) if query.cursor else None
     found = lifecycle.page(current_principal(), query.limit + 1, after)
@@ -114,7 +113,7 @@ def download(export_id: str) -> Response:
         raise Problem(410, detail="The file is gone; ask for a new export.") from None
     response = Response(
         wrap_file(request.environ, file, 64 * 1024),
-        content_type=ALL_FORMATS[export.format].media_type,
+        content_type=files.format_of(export).media_type,
         direct_passthrough=True,
     )
     response.content_length = export.size or 0
@@ -147,10 +146,13 @@ def shown(export: ExportJob) -> dict[str, Any]:
     return {
         "id": export.id,
         "userId": export.user_id,
+        "kind": export.kind,
         "type": export.type,
         "status": export.status,
         "format": export.format,
         "filters": export.filters,
+        "entities": export.entities,
+        "notifyEmail": export.notify_email,
         "jobId": export.job_id,
         "fileUrl": files.signed_url(export) if export.file_key else None,
         "size": export.size,

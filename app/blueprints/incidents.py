@@ -12,7 +12,7 @@ from app.auth import current_principal, requires
 from app.extensions import db, webhooks
 from app.models.base import new_id, utcnow
 from app.models.incident import Incident, Status
-from app.services import audit
+from app.services import audit, stations
 from flask_understudy.contrib.api import Body, instant, not_found, once, read_body
 
 bp = Blueprint("incidents", __name__, url_prefix="/api/incidents")
@@ -27,6 +27,7 @@ class Report(Body):
     title: Annotated[str, StringConstraints(min_length=1, max_length=200)]
     description: Annotated[str, StringConstraints(max_length=10_000)] = ""
     severity: Literal["low", "medium", "high", "critical"] = "medium"
+    station_id: Annotated[str, StringConstraints(min_length=1, max_length=36)] | None = None
 
 
 class Change(Body):
@@ -45,6 +46,8 @@ def report() -> Response:
 
 def _report() -> tuple[dict[str, Any], int, dict[str, str]]:
     body, caller = read_body(Report), current_principal()
+    if body.station_id is not None and stations.find(caller.tenant, body.station_id) is None:
+        raise stations.unknown("/stationId", body.station_id)
     incident = Incident(
         id=new_id(),
         tenant_id=caller.tenant,
@@ -52,6 +55,7 @@ def _report() -> tuple[dict[str, Any], int, dict[str, str]]:
         title=body.title,
         description=body.description,
         severity=body.severity,
+        station_id=body.station_id,
         status="open",
         created_at=utcnow(),
     )
@@ -97,6 +101,7 @@ def shown(incident: Incident) -> dict[str, Any]:
         "title": incident.title,
         "description": incident.description,
         "severity": incident.severity,
+        "stationId": incident.station_id,
         "status": incident.status,
         "reportedBy": incident.reported_by,
         "createdAt": instant(incident.created_at),

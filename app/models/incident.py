@@ -19,6 +19,8 @@ class Incident(Identified, Created, Base):
     __table_args__ = (sa.Index(None, "tenant_id", "created_at"),)
 
     tenant_id: Mapped[str] = mapped_column(sa.ForeignKey("tenants.id"))
+    #: Where it happened; None for nowhere in particular.
+    station_id: Mapped[str | None] = mapped_column(sa.ForeignKey("stations.id"))
     #: Who reported it: a user's id, or ``token:<id>`` for a machine.
     reported_by: Mapped[str] = mapped_column(sa.String(64))
     title: Mapped[str] = mapped_column(sa.String(200))

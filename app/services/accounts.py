@@ -116,3 +116,9 @@ def free_slug(name: str) -> str:
     slug = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:50] or "organisation"
     is_taken = db.session.scalar(sa.select(Tenant.id).where(Tenant.slug == slug))
     return f"{slug}-{secrets.token_hex(4)}" if is_taken else slug
+
+
+def admin_of(tenant_id: str) -> User | None:
+    """Return the administrator of an organisation, the first there was where it has several; None without one."""
+    query = sa.select(User).filter_by(tenant_id=tenant_id, role="admin").order_by(User.created_at, User.id)
+    return db.session.scalars(query.limit(1)).first()

@@ -1,4 +1,4 @@
-"""Data to try the service with: two organisations, their people, pages, events, payroll and workflows.
+"""Data to try the service with: two organisations, their people, pages, events, payroll, stations and workflows.
 
 The same data whenever it is asked for, and only once in a database.
 """
@@ -18,7 +18,7 @@ from app.models.tenant import Tenant
 from app.models.user import User
 from app.models.wiki_page import WikiPage
 from app.policies import ROLES, SCOPES
-from app.services import demo_payroll, demo_workflows, tokens
+from app.services import demo_payroll, demo_stations, demo_workflows, tokens
 
 EVENTS_PER_TENANT = 2_000
 PAGES_PER_TENANT = 25
@@ -111,6 +111,7 @@ def _add_tenant(slug: str, name: str) -> None:
     ]
     db.session.execute(sa.insert(AnalyticsEvent), events)
     demo_payroll.add(tenant.id, slug, chance)
+    demo_stations.add(tenant.id, [person.id for person in people], chance)
     demo_workflows.add(tenant.id, people[0].id)
 
 

@@ -101,7 +101,7 @@
     gone.textContent = FINISHED.has(one.status) ? "Delete" : "Stop";
     gone.addEventListener("click", guarded(async () => { await ask(`${exports}/${one.id}`, { method: "DELETE" }); await load(); }));
     actions.push(gone);
-    const expired = one.status === "COMPLETED" && !one.fileUrl ? "expired" : one.size === null ? "" : `${one.rows?.toLocaleString() ?? "?"} rows, ${Math.ceil(one.size / 1024).toLocaleString()} kB`;
+    const expired = one.status === "COMPLETED" && !one.fileUrl ? "expired" : one.size === null ? "" : `${one.rows === null ? "" : `${one.rows.toLocaleString()} rows, `}${Math.ceil(one.size / 1024).toLocaleString()} kB`;
     made.append(cell(`${one.type} (${one.format})`), cell(new Date(one.createdAt).toLocaleString()), cell(...states), cell(expired), cell(...actions));
     return made;
   }

@@ -15,9 +15,8 @@ from .. import rest
 from ..broker import LedgerBroker
 from ..errors import BrokerUnavailable
 from ..ledger import TERMINAL
-from ..ledger.scope import EVERYTHING
+from ..operations.waiting import wait_for_end
 from ..rest.document import document
-from ..rest.following import wait_for_end
 from ..rest.sending import described
 from ..signatures import check_payload
 from .finding import When
@@ -109,7 +108,7 @@ def enqueue(
 
 
 def _await(job_id: str, seconds: float, is_duplicate: bool, as_json: bool) -> None:
-    job = wait_for_end(state(), EVERYTHING, job_id, seconds)
+    job = wait_for_end(state(), job_id, seconds)
     found = "deleted" if job is None else job.state
     if as_json:
         emit({"id": job_id, "duplicate": is_duplicate, "state": found, "error": job.error if job else None})

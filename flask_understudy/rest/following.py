@@ -1,4 +1,4 @@
-"""Following one job: waiting for its end, a stream of what happens to it, a token that opens it to a browser.
+"""Following one job: a stream of what happens to it, a token that opens it to a browser.
 
 The ledger is asked a few times a second: the job may run in any process of any machine.
 """
@@ -18,13 +18,13 @@ from pydantic import Field
 from ..contrib.api import Answer, instant, not_found
 from ..ledger import TERMINAL, Job, queries
 from ..ledger.scope import Scope
+from ..operations.waiting import LOOK_SECONDS
 from ..state import State
 from .doors import JOB_TOKEN, JOB_TOKEN_SECONDS, Caller, TokenQuery, caller, door, job_tokens, state
 from .shapes import Instant, Shape, summary
 
 TAG = "Following a job"
 
-LOOK_SECONDS = 0.25
 #: When an EventSource comes again: after a stream, and where there was no place to wait.
 RETRY_MS, RETRY_LATER_MS = 1000, 3000
 STREAM_SECONDS = 25.0
@@ -42,26 +42,6 @@ class JobToken(Shape):
 def location(job_id: str) -> str:
     """Return the path of a job."""
     return url_for("understudy.show_job", job_id=job_id)
-
-
-def wait_for_end(state: State, scope: Scope, job_id: str, seconds: float) -> Job | None:
-    """Return a job once it has ended, or as it is after so many seconds."""
-    deadline = time.monotonic() + seconds
-    while True:
-        job = queries.find(state.database, job_id, scope=scope)
-        left = deadline - time.monotonic()
-        if job is None or job.state in TERMINAL or left <= 0:
-            return job
-        time.sleep(min(LOOK_SECONDS, left))
-
-
-def wait_in_turn(state: State, who: Caller, job_id: str, seconds: float) -> Job | None:
-    """Return a job once it has ended, or as it is after so many seconds; at once when too many requests wait."""
-    job = queries.find(state.database, job_id, scope=who.scope)
-    if seconds == 0 or job is None or job.state in TERMINAL:
-        return job
-    with state.waiting_room.place(who.key) as is_free:
-        return wait_for_end(state, who.scope, job_id, seconds) if is_free else job
 
 
 @door("/<job_id>/token", method="POST", scope="read", tag=TAG, audit_as="job.token", answers={201: JobToken})

@@ -11,6 +11,7 @@ from pydantic import Field, StringConstraints
 from ..contrib.api import Answer, Body, Instant, invalid, not_found
 from ..ledger import Job, queries
 from ..operations import jobs as operations
+from ..operations.waiting import wait_in_turn
 from . import following
 from .doors import TokenQuery, caller, door, note, state
 from .finding import JobsQuery, Word, search_of
@@ -109,7 +110,7 @@ def show_job(job_id: str, query: JobQuery, queue_name: str | None = None) -> Any
     """Describe a job; wait for its end with `wait`, ask whether it changed with `If-None-Match`."""
     who = caller()
     _check_queue(job_id, queue_name)
-    job = following.wait_in_turn(state(), who, job_id, query.wait)
+    job = wait_in_turn(state(), who.key, job_id, query.wait, who.scope)
     body = detail_of(state(), who, existing(job)).model_dump_json(by_alias=True)
     response = Response(body, content_type="application/json")
     response.set_etag(hashlib.sha256(body.encode()).hexdigest()[:32])

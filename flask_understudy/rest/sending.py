@@ -15,6 +15,7 @@ from pydantic import Field, StringConstraints
 from ..contrib.api import Answer, Body, Instant, instant, invalid, not_found
 from ..operations import jobs as operations
 from ..operations import queues
+from ..operations.waiting import wait_in_turn
 from ..policy import LIBRARY_PRIORITY, QueuePolicy, time_limit_ms
 from ..signatures import check_payload, schema_of
 from ..submission import PAST_ALLOWANCE, max_attempts
@@ -115,7 +116,7 @@ def send_job(body: SendOrder, query: SendQuery) -> tuple[SentJob, int, dict[str,
     is_duplicate = sent.message_id != message.message_id
     if query.wait:
         settle()  # nobody runs what is not committed
-        following.wait_in_turn(here, who, sent.message_id, query.wait)
+        wait_in_turn(here, who.key, sent.message_id, query.wait, who.scope)
     job = operations.existing(here, sent.message_id, who.scope)
     shown = SentJob(**dict(detail_of(here, who, job)), duplicate=is_duplicate)
     return shown, 200 if is_duplicate else 202, {"Location": following.location(job.id)}

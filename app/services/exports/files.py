@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,23 @@ import sqlalchemy as sa
 from flask import current_app
 
 from app.extensions import db
-from app.models.export_job import ExportJob, ExportType
+from app.models.export_job import ExportJob, ExportKind, ExportType
 from app.services.exports.types import Owner, query_of
-from flask_understudy.contrib.exports import ALL_FORMATS, RowStream, SignedLinks, Storage, StoredFile, storage_at
+from flask_understudy.contrib.exports import (
+    ALL_FORMATS,
+    Format,
+    RowStream,
+    SignedLinks,
+    Storage,
+    StoredFile,
+    storage_at,
+)
 
 #: How long a link to the bucket works, to which a download is sent on.
 SENT_ON_FOR = dt.timedelta(minutes=1)
+
+#: Several tables in one file.
+ARCHIVE = Format("csv", "zip", "application/zip")
 
 #: Rows between two reports of progress.
 EVERY_ROWS = 5_000
@@ -34,10 +45,19 @@ def storage() -> Storage:
     return storage_at(url, max_bytes=config["EXPORT_MAX_BYTES"])
 
 
+def format_of(export: ExportJob) -> Format:
+    """Return the format of a file; tables of several entities are an archive."""
+    if export.kind is ExportKind.DATA and export.format == "csv" and len(export.entities or ()) > 1:
+        return ARCHIVE
+    return ALL_FORMATS[export.format]
+
+
 def name_of(export: ExportJob) -> str:
     """Return the name that a download is saved under."""
-    ending = ALL_FORMATS[export.format].extension
-    return f"{export.type.lower().replace('_', '-')}-{export.created_at:%Y-%m-%d}.{ending}"
+    stem = export.type.lower().replace("_", "-")
+    if export.kind is ExportKind.REPORT:
+        stem += "-report"
+    return f"{stem}-{export.created_at:%Y-%m-%d}.{format_of(export).extension}"
 
 
 def kept_for() -> dt.timedelta:
@@ -68,8 +88,7 @@ def elsewhere(export: ExportJob) -> str | None:
     """
     if not current_app.config["EXPORT_REDIRECT"] or export.file_key is None:
         return None
-    media_type = ALL_FORMATS[export.format].media_type
-    return storage().link(export.file_key, SENT_ON_FOR, name_of(export), media_type)
+    return storage().link(export.file_key, SENT_ON_FOR, name_of(export), format_of(export).media_type)
 
 
 def check_link(export: ExportJob, token: str) -> None:
@@ -88,11 +107,18 @@ class Attempt:
 
     export_id: str
     owner: Owner
-    type: ExportType
+    type: str
     filters: dict[str, Any]
     format: str
     key: str
     name: str
+    media_type: str
+    entities: tuple[str, ...] = ()
+
+
+def save(attempt: Attempt, chunks: Iterable[bytes]) -> StoredFile:
+    """Write a file under an attempt's key and name, piece by piece."""
+    return storage().save(attempt.key, chunks, filename=attempt.name, media_type=attempt.media_type)
 
 
 def write(
@@ -107,8 +133,8 @@ def write(
         on_progress: Told the percentage and the rows so far.
         check: Called now and then; what it raises ends the writing, and nothing is kept.
     """
-    query = query_of(attempt.type, attempt.owner, attempt.filters)
-    with _reader() as connection:
+    query = query_of(ExportType(attempt.type), attempt.owner, attempt.filters)
+    with reader() as connection:
         total = connection.scalar(sa.select(sa.func.count()).select_from(query.order_by(None).subquery())) or 0
 
         def report(rows: int) -> None:
@@ -118,12 +144,11 @@ def write(
         stream = RowStream(
             connection, query, attempt.format, title=title, on_rows=report, every=EVERY_ROWS, check=check
         )
-        media_type = stream.format.media_type
-        stored = storage().save(attempt.key, stream, filename=attempt.name, media_type=media_type)
+        stored = save(attempt, stream)
     return stored, stream.rows
 
 
-def _reader() -> sa.Connection:
+def reader() -> sa.Connection:
     """Return a connection of its own, on which everything is read as of one moment."""
     connection = db.engine.connect()
     if connection.dialect.name == "postgresql":

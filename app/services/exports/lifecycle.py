@@ -12,21 +12,26 @@ from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
+from blinker import Signal
 
 from app.extensions import db, jobs
 from app.models.base import new_id, utcnow
-from app.models.export_job import ExportJob, ExportStatus
+from app.models.export_job import ExportJob, ExportKind, ExportStatus
 from app.services.exports import files
+from app.services.exports.checking import check_format, refused
 from app.services.exports.files import Attempt
 from app.services.exports.types import Owner, checked_filters, type_named
 from flask_understudy import Principal
-from flask_understudy.contrib.api import Problem
-from flask_understudy.contrib.exports import StorageUnavailable, StoredFile, UnsupportedExport, format_named
+from flask_understudy.contrib.exports import FORMATS, StorageUnavailable, StoredFile
 
 log = logging.getLogger("app.exports")
 
 UNFINISHED = (ExportStatus.PENDING, ExportStatus.PROCESSING)
 LONGEST_ERROR = 500
+
+#: Sent with the row of a file that is complete or has failed, in the transaction that says so: what a receiver writes
+#: is committed with it.
+ended = Signal()
 
 
 def order(caller: Principal, type_: str, filters: Mapping[str, Any], format_: str) -> ExportJob:
@@ -37,24 +42,29 @@ def order(caller: Principal, type_: str, filters: Mapping[str, Any], format_: st
             that installs what the format needs.
     """
     kind = type_named(type_)
-    try:
-        format_named(format_)
-    except UnsupportedExport as error:
-        _refuse("/format", str(error))
+    check_format(format_, FORMATS)
     if kind == "USER_DATA" and caller.subject.startswith("token:"):
-        _refuse("/type", "USER_DATA is what is known about a person; this token belongs to a program")
-    export = ExportJob(
-        id=new_id(),
+        raise refused("/type", "USER_DATA is what is known about a person; this token belongs to a program")
+    return add(
         tenant_id=caller.tenant,
         user_id=caller.subject,
         type=kind,
-        status=ExportStatus.PENDING,
         format=format_,
         filters=checked_filters(kind, filters),
     )
+
+
+def add(**fields: Any) -> ExportJob:
+    """Add the row of a file to the caller's transaction, PENDING, from columns that were checked."""
+    export = ExportJob(id=new_id(), status=ExportStatus.PENDING, **({"kind": ExportKind.EXPORT} | fields))
     db.session.add(export)
     db.session.flush()
     return export
+
+
+def once(tenant_id: str, once_key: str) -> ExportJob | None:
+    """Return what an organisation has under a key already."""
+    return db.session.scalar(sa.select(ExportJob).filter_by(tenant_id=tenant_id, once_key=once_key))
 
 
 def own(caller: Principal, export_id: str) -> ExportJob | None:
@@ -106,6 +116,8 @@ def begin(export_id: str) -> Attempt | None:
         format=export.format,
         key=store.new_key(),
         name=files.name_of(export),
+        media_type=files.format_of(export).media_type,
+        entities=tuple(export.entities or ()),
     )
     export.status = ExportStatus.PROCESSING
     export.file_key = attempt.key
@@ -114,7 +126,7 @@ def begin(export_id: str) -> Attempt | None:
     return attempt
 
 
-def finish(attempt: Attempt, stored: StoredFile, rows: int) -> bool:
+def finish(attempt: Attempt, stored: StoredFile, rows: int | None) -> bool:
     """Mark an export as COMPLETED, and commit; return False when it is no longer this attempt's."""
     now = utcnow()
     is_ours = _mark(
@@ -155,12 +167,8 @@ def settle(export: ExportJob) -> None:
         return
     error = "Its job is gone." if job is None else job.error or job.reason or f"The job was {job.state}."
     key = export.file_key if export.file_key is not None and _is_left(export.file_key) else None
-    db.session.execute(
-        sa.update(ExportJob)
-        .where(ExportJob.id == export.id, ExportJob.status.in_(UNFINISHED))
-        .values(status=ExportStatus.FAILED, error=str(error)[:LONGEST_ERROR], file_key=key)
-    )
-    db.session.commit()
+    unfinished = sa.and_(ExportJob.id == export.id, ExportJob.status.in_(UNFINISHED))
+    _end(export.id, unfinished, status=ExportStatus.FAILED, error=str(error)[:LONGEST_ERROR], file_key=key)
     db.session.refresh(export)
 
 
@@ -209,10 +217,13 @@ def _mark(attempt: Attempt, **values: Any) -> bool:
         ExportJob.status == ExportStatus.PROCESSING,
         ExportJob.file_key == attempt.key,
     )
-    marked: sa.CursorResult[Any] = db.session.execute(sa.update(ExportJob).where(mine).values(values))  # type: ignore[assignment]
+    return _end(attempt.export_id, mine, **values)
+
+
+def _end(export_id: str, condition: sa.ColumnElement[bool], **values: Any) -> bool:
+    """Write the end of a file if a condition on its row is met, tell of it, and commit; return whether it was met."""
+    marked: sa.CursorResult[Any] = db.session.execute(sa.update(ExportJob).where(condition).values(values))  # type: ignore[assignment]
+    if marked.rowcount == 1:
+        ended.send(db.session.get_one(ExportJob, export_id, populate_existing=True))
     db.session.commit()
     return marked.rowcount == 1
-
-
-def _refuse(pointer: str, detail: str) -> None:
-    raise Problem(422, "The export cannot be made", detail, errors=[{"pointer": pointer, "detail": detail}])

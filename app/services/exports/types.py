@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import sqlalchemy as sa
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from app.models.analytics_event import AnalyticsEvent
 from app.models.export_job import ExportJob, ExportType
 from app.models.user import User
 from app.models.wiki_page import WikiPage
-from flask_understudy.contrib.api import Body, Instant, Problem
+from app.services.exports.checking import check_one_of, checked, stored
+from flask_understudy.contrib.api import Body, Instant
 
 Query = sa.Select[*tuple[Any, ...]] | sa.CompoundSelect[*tuple[Any, ...]]
 
@@ -180,8 +181,7 @@ def type_named(name: str) -> ExportType:
     Raises:
         Problem: 422 with the valid names.
     """
-    if name not in ExportType.__members__:
-        raise _wrong("/type", f"{name!r} is no export; there are {', '.join(ExportType)}")
+    check_one_of("/type", "export", name, tuple(ExportType.__members__))
     return ExportType[name]
 
 
@@ -191,29 +191,10 @@ def checked_filters(type_: ExportType, filters: Mapping[str, Any]) -> dict[str, 
     Raises:
         Problem: 422 naming the filter, and the valid ones where it is unknown.
     """
-    model, _ = _TYPES[type_]
-    valid = sorted(str(field.alias) for field in model.model_fields.values())
-    known = {*valid, *model.model_fields}
-    for name in filters:
-        if name not in known:
-            raise _wrong(
-                f"/filters/{name[:100]}", f"{name[:100]!r} is no filter of {type_}; there are {', '.join(valid)}"
-            )
-    try:
-        checked = model.model_validate(dict(filters))
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        where = "/".join(map(str, first["loc"]))
-        raise _wrong(f"/filters/{where}", first["msg"]) from None
-    stored: dict[str, Any] = checked.model_dump(mode="json", by_alias=True, exclude_none=True)
-    return stored
+    return stored(checked(_TYPES[type_][0], type_, filters))
 
 
 def query_of(type_: ExportType, owner: Owner, filters: Mapping[str, Any]) -> Query:
     """Return what an export selects, from filters as they are stored."""
     model, select = _TYPES[type_]
     return select(owner, model.model_validate(dict(filters)))
-
-
-def _wrong(pointer: str, detail: str) -> Problem:
-    return Problem(422, "The export cannot be made", detail, errors=[{"pointer": pointer, "detail": detail}])

@@ -15,7 +15,7 @@ from app.models.export_job import ExportJob, ExportStatus
 from app.models.user import User
 from app.services.exports import files, lifecycle
 from flask_understudy import Principal, current_job
-from flask_understudy.contrib.exports import ExportTooLarge
+from flask_understudy.contrib.exports import ExportTooLarge, StorageUnavailable
 from flask_understudy.testing import TestWorker
 
 Order = Callable[..., ExportJob]
@@ -144,6 +144,17 @@ def test_export_that_is_too_large_is_not_tried_again(worker: TestWorker, order: 
     assert now(export).status is ExportStatus.FAILED
     assert ExportTooLarge.__name__ in str(export.error) and "20 bytes" in str(export.error)
     assert kept() == []
+
+
+def test_storage_that_does_not_answer_is_asked_again(worker: TestWorker, order: Order, write: Any) -> None:
+    export = order()
+
+    def fail() -> None:
+        raise StorageUnavailable("no answer")
+
+    write(fail)
+    assert worker.run(export.job_id).state == "delayed"  # type: ignore[arg-type]
+    assert now(export).status is ExportStatus.PROCESSING
 
 
 def test_export_that_was_retried_by_hand_recovers(worker: TestWorker, order: Order, inside: Flask) -> None:

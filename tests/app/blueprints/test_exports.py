@@ -78,10 +78,13 @@ def test_order_is_stored_pending_with_its_job(app: Flask, client: FlaskClient, h
     assert export | {"id": "", "jobId": "", "createdAt": ""} == {
         "id": "",
         "userId": user_a.id,
+        "kind": "export",
         "type": "MEMBERS",
         "status": "PENDING",
         "format": "csv",
         "filters": {"role": "member"},
+        "entities": None,
+        "notifyEmail": None,
         "jobId": "",
         "fileUrl": None,
         "size": None,

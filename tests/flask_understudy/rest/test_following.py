@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from flask_understudy.operations import waiting
 from flask_understudy.rest import following
 from flask_understudy.waiting import WaitingRoom
 from tests.flask_understudy.rest.conftest import PREFIX, Api
@@ -79,7 +80,7 @@ def test_a_stream_without_a_place_tells_what_is_known_and_ends(api: Api) -> None
 
 
 def test_a_long_poll_without_a_place_is_answered_at_once(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(following, "wait_for_end", None)  # who waits fails
+    monkeypatch.setattr(waiting, "wait_for_end", None)  # who waits fails
     api.site.state.waiting_room = WaitingRoom(0, 0)
     id = api.send("x")
 
