@@ -16,6 +16,7 @@ from . import (  # noqa: F401 - they declare the pages
     overview,
     queues,
     signing_in,
+    workers,
 )
 from .pages import bp
 

@@ -1,20 +1,20 @@
 """Buttons: a form names the door of its action, and what goes through it.
 
-A field that the door's rule names is part of the path; others are fields of its body. A name that ends in `[]` is a
-list, one that ends in `:json` is JSON. What destroys something is asked for once more, on a page of its own.
+A field that the door's rule names is part of the path; others are fields of its query or its body. A name that ends in
+`[]` is a list, one that ends in `:json` is JSON, one that ends in `:utc` is a time of UTC. What destroys something is
+asked for once more, on a page of its own; JSON that is refused can be corrected on one.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
-from flask import Response, redirect, request
+from flask import Response, redirect, request, url_for
 from pydantic import BaseModel
 
 from ..contrib.api import Problem, not_found, problems
-from ..contrib.api.bodies import validated
+from ..contrib.api.bodies import parse_json, validated
 from ..rest.doors import DOORS, Door, act, require
 from . import browser
 from .pages import bp, rendered
@@ -29,7 +29,7 @@ QUESTIONS = {
     "retry_failures": "Try every job again that failed like this?",
 }
 
-_OURS = {"csrf", "next", "confirmed", "done"}
+_OURS = {"csrf", "next", "confirmed", "done", "follow"}
 _NAMES = re.compile(r"<(?:[^:<>]+:)?([^<>]+)>")
 
 
@@ -50,12 +50,24 @@ def do(name: str) -> Response:
         problem = problems.problem_of(error)
         if problem.status in {401, 500}:
             raise problem from error
-        return _go(back, problem.detail or problem.title, is_problem=True)
-    return _go(back, request.form.get("done") or _said(answer))
+        if any(field.endswith(":json") for field in request.form):
+            return rendered("again", problem.status, name=name, said=said(problem), back=back)
+        return _go(back, said(problem), is_problem=True)
+    shape = answer[0] if isinstance(answer, tuple) else answer
+    if "follow" in request.form and hasattr(shape, "id"):
+        back = url_for(f"{bp.name}.show_job_page", job_id=shape.id)
+    return _go(back, request.form.get("done") or _told(shape))
 
 
-def _arguments(door: Door) -> tuple[dict[str, Any], BaseModel | None]:
-    """Return the values of the rule's names, and the body.
+def said(problem: Problem) -> str:
+    """Return what is wrong, in a sentence or one for each field."""
+    if problem.errors:
+        return "; ".join(f"{error['pointer'].lstrip('/') or 'it'}: {error['detail']}" for error in problem.errors)
+    return problem.detail or problem.title
+
+
+def _arguments(door: Door) -> tuple[dict[str, Any], BaseModel | None, BaseModel | None]:
+    """Return the values of the rule's names, the body, and the query.
 
     Raises:
         Problem: 422, a field is missing or wrong.
@@ -68,9 +80,12 @@ def _arguments(door: Door) -> tuple[dict[str, Any], BaseModel | None]:
         path[name] = given.pop(name)
     if "<int:" in door.rule:
         path = {name: int(value) if str(value).isdecimal() else -1 for name, value in path.items()}
-    if door.body is None:
-        return path, None
-    return path, validated(door.body, {name: value for name, value in given.items() if value != ""})
+    given = {name: value for name, value in given.items() if value != ""}
+    query = None
+    if door.query is not None:
+        asked = {name: given.pop(name) for name in {*door.query.model_fields} & given.keys()}
+        query = validated(door.query, asked)
+    return path, None if door.body is None else validated(door.body, given), query
 
 
 def _fields() -> dict[str, Any]:
@@ -79,25 +94,26 @@ def _fields() -> dict[str, Any]:
     for name, values in request.form.lists():
         if name in _OURS:
             continue
+        if any("\x00" in value for value in values):
+            raise Problem(422, detail=f"{name} has a NUL character.")
         if name.endswith("[]"):
             fields[name[:-2]] = values
         elif name.endswith(":json"):
-            fields[name[:-5]] = _json(name, values[-1])
+            fields[name[:-5]] = parse_json(values[-1]) if values[-1].strip() else ""
+        elif name.endswith(":utc"):
+            fields[name[:-4]] = _time(values[-1])
         else:
             fields[name] = values[-1]
     return fields
 
 
-def _json(name: str, text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        raise Problem(422, detail=f"What stands in {name[:-5]} is no JSON.") from None
+def _time(text: str) -> str:
+    """Return what a field for date and time says as the API reads it: browsers send `2026-01-31T09:30`."""
+    return text and (f"{text}:00Z" if len(text) == 16 else f"{text}Z")
 
 
-def _said(answer: Any) -> str:
+def _told(shape: Any) -> str:
     """Return what to say of an answer: the one number in it that tells what happened, or that it is done."""
-    shape = answer[0] if isinstance(answer, tuple) else answer
     for name in ("retried", "cancelled", "removed"):
         number = getattr(shape, name, None)
         if isinstance(number, int):

@@ -258,13 +258,14 @@ def door(
     return decorate
 
 
-def act(door: Door, given: Mapping[str, Any], body: BaseModel | None = None) -> Any:
+def act(door: Door, given: Mapping[str, Any], body: BaseModel | None = None, query: BaseModel | None = None) -> Any:
     """Do what a door does that changes something, with its permission and its line in the audit.
 
     Args:
         door: The door.
         given: The values of the rule's names.
         body: The body, where the door takes one.
+        query: The query, where it takes one; default all defaults.
 
     Returns:
         What its view returns.
@@ -276,7 +277,7 @@ def act(door: Door, given: Mapping[str, Any], body: BaseModel | None = None) -> 
     session, target = state().db.session, str(list(given.values())[-1]) if given else ""
     arguments = {**given, **({} if body is None else {"body": body})}
     if door.query is not None:
-        arguments["query"] = door.query()
+        arguments["query"] = door.query() if query is None else query
     session.rollback()
     try:
         answer = _told(str(door.audit_as), target, functools.partial(door.view, **arguments))
