@@ -9,13 +9,17 @@ from flask import Flask
 
 from . import (  # noqa: F401 - they declare the pages
     acting,
+    alerts,
+    audits,
     bulks,
     failures,
+    figures,
     jobs,
     live,
     overview,
     queues,
     signing_in,
+    tenants,
     workers,
 )
 from .pages import bp

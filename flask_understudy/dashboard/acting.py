@@ -2,7 +2,8 @@
 
 A field that the door's rule names is part of the path; others are fields of its query or its body. A name that ends in
 `[]` is a list, one that ends in `:json` is JSON, one that ends in `:utc` is a time of UTC. What destroys something is
-asked for once more, on a page of its own; JSON that is refused can be corrected on one.
+asked for once more, on a page of its own; what somebody wrote at length, in a form with the field `edited`, can be
+corrected on one when it is refused. A form with the field `follow` leads to the job that it made.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ QUESTIONS = {
     "retry_failures": "Try every job again that failed like this?",
 }
 
-_OURS = {"csrf", "next", "confirmed", "done", "follow"}
+_OURS = {"csrf", "next", "confirmed", "done", "edited", "follow"}
 _NAMES = re.compile(r"<(?:[^:<>]+:)?([^<>]+)>")
 
 
@@ -50,7 +51,7 @@ def do(name: str) -> Response:
         problem = problems.problem_of(error)
         if problem.status in {401, 500}:
             raise problem from error
-        if any(field.endswith(":json") for field in request.form):
+        if "edited" in request.form:
             return rendered("again", problem.status, name=name, said=said(problem), back=back)
         return _go(back, said(problem), is_problem=True)
     shape = answer[0] if isinstance(answer, tuple) else answer
@@ -80,7 +81,7 @@ def _arguments(door: Door) -> tuple[dict[str, Any], BaseModel | None, BaseModel 
         path[name] = given.pop(name)
     if "<int:" in door.rule:
         path = {name: int(value) if str(value).isdecimal() else -1 for name, value in path.items()}
-    given = {name: value for name, value in given.items() if value != ""}
+    given = {name: value for name, value in given.items() if value != "" or f"{name}:json" in request.form}
     query = None
     if door.query is not None:
         asked = {name: given.pop(name) for name in {*door.query.model_fields} & given.keys()}
@@ -99,7 +100,8 @@ def _fields() -> dict[str, Any]:
         if name.endswith("[]"):
             fields[name[:-2]] = values
         elif name.endswith(":json"):
-            fields[name[:-5]] = parse_json(values[-1]) if values[-1].strip() else ""
+            if values[-1].strip():
+                fields[name[:-5]] = parse_json(values[-1])
         elif name.endswith(":utc"):
             fields[name[:-4]] = _time(values[-1])
         else:
