@@ -18,6 +18,7 @@ from . import (  # noqa: F401 - they declare the pages
     live,
     overview,
     queues,
+    sending,
     signing_in,
     tenants,
     workers,
