@@ -64,6 +64,8 @@ def said(problem: Problem) -> str:
     """Return what is wrong, in a sentence or one for each field."""
     if problem.errors:
         return "; ".join(f"{error['pointer'].lstrip('/') or 'it'}: {error['detail']}" for error in problem.errors)
+    if problem.status == 400 and problem.detail:  # the title says of what the detail speaks
+        return f"{problem.title}. {problem.detail}"
     return problem.detail or problem.title
 
 

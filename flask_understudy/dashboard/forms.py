@@ -27,6 +27,7 @@ class Field:
         default: What the actor takes when nothing is written, as JSON; empty = it has no default.
         choices: What can be chosen, as JSON.
         value: What was written.
+        takes_text: Whether a text is among what it takes, so that what is no JSON is one.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Field:
     default: str = ""
     choices: tuple[str, ...] = ()
     value: str = ""
+    takes_text: bool = False
 
 
 def fields_of(schema: Mapping[str, Any], written: Mapping[str, str]) -> list[Field]:
@@ -72,7 +74,7 @@ def _value(field: Field) -> Any:
     try:
         return parse_json(field.value)
     except Problem as problem:
-        if field.kind == "json":
+        if field.kind == "json" and not field.takes_text:
             raise Problem(422, detail=f"{field.name}: what stands there is no JSON. {problem.detail}") from None
         return field.value
 
@@ -92,7 +94,7 @@ def _field(name: str, schema: Mapping[str, Any], is_required: bool, value: str) 
         kind = "json"
     default = "" if is_required or "default" not in schema else pretty(schema["default"])
     hint = schema.get("format") or " or ".join(sorted(kinds)) or "any JSON"
-    return Field(name, kind, is_required, hint, default, choices, value)
+    return Field(name, kind, is_required, hint, default, choices, value, "string" in kinds)
 
 
 def _kinds(schema: Mapping[str, Any]) -> set[str]:

@@ -57,7 +57,8 @@ def test_what_was_is_told_page_by_page(operator: Person) -> None:
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_hostile_subjects_are_shown_and_do_nothing(operator: Person, rule: str) -> None:
+def test_hostile_subjects_are_shown_and_do_nothing(sqlite_api: Api, rule: str) -> None:
+    operator = signed_in(sqlite_api, "read tenants")
     raise_alert(operator, rule, HOSTILE, HOSTILE, began=-60, ended=None)
     page = operator.see("/alerts")
     assert "<script>alert" not in page and "<img src=x" not in page and ">49<" not in page

@@ -32,6 +32,7 @@ def many_kinds(sqlite_api: Api) -> dict[str, Any]:
         password: str = "",
         rows: list[int] | None = None,
         note: str | None = None,
+        to: str | list[str] = "",
     ) -> None:
         pass
 
@@ -49,6 +50,7 @@ def test_each_argument_has_a_field_of_its_kind(many_kinds: dict[str, Any]) -> No
         "password": ("secret", False),
         "rows": ("json", False),
         "note": ("text", False),
+        "to": ("json", False),
     }
 
 
@@ -67,6 +69,8 @@ def test_what_is_written_becomes_json_of_its_kind(many_kinds: dict[str, Any]) ->
     assert payload_of(many_kinds, written) == payload
     assert payload_of(many_kinds, {}) == {"name": ""}
     assert payload_of(many_kinds, {"arg:n": "many"})["n"] == "many"
+    assert payload_of(many_kinds, {"arg:to": "ada@example.com"})["to"] == "ada@example.com"
+    assert payload_of(many_kinds, {"arg:to": '["ada@example.com"]'})["to"] == ["ada@example.com"]
     with pytest.raises(Problem, match="no JSON"):
         payload_of(many_kinds, {"arg:rows": "[1, 2"})
 
@@ -145,7 +149,8 @@ def test_a_job_is_sent_as_json(olga: Person) -> None:
     ],
     ids=["integer", "string", "open", "list", "nan", "unknown", "nul", "delay", "priority"],
 )
-def test_what_is_refused_is_shown_again_and_sends_nothing(olga: Person, fields: dict[str, str], said: str) -> None:
+def test_what_is_refused_is_shown_again_and_sends_nothing(sqlite_api: Api, fields: dict[str, str], said: str) -> None:
+    olga = signed_in(sqlite_api)
     answer = olga.browser.post(f"{PREFIX}/types/work", data={"csrf": olga.csrf(), **fields})
     page = html.unescape(answer.text)
     assert 400 <= answer.status_code < 500 and 'role="alert"' in page and said in page
