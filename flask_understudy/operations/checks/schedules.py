@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from ...ledger.statements import now
-from ...operations import schedules as operations
 from ...state import State
-from ..printing import age, counted
+from .. import schedules as operations
+from ..wording import age, counted
 from .finding import ERROR, OK, WARNING, Finding
 
 LATE = timedelta(minutes=5)
