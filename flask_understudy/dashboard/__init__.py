@@ -19,6 +19,7 @@ from . import (  # noqa: F401 - they declare the pages
     overview,
     queues,
     sending,
+    settings,
     signing_in,
     tenants,
     workers,

@@ -32,7 +32,6 @@ def test_without_alerts_nothing_is_wrong(operator: Person) -> None:
     assert "UNDERSTUDY_ALERT_DEPTH" in page and "10.0 %" in page
 
 
-@pytest.mark.requirement("L01", "M08", "M12")
 def test_an_open_alert_is_muted_and_told_again(operator: Person) -> None:
     raise_alert(operator, "depth", "email", "140 jobs wait in email", began=-60, ended=None)
     page = operator.see("/alerts")

@@ -13,7 +13,6 @@ from tests.flask_understudy.dashboard.test_workers import audited
 from tests.flask_understudy.rest.conftest import Api
 
 
-@pytest.mark.requirement("L02")
 def test_a_job_that_waits_is_changed(olga: Person) -> None:
     job = olga.api.send("ada@example.com")
     olga.press(

@@ -15,7 +15,6 @@ def test_an_empty_audit_says_so(olga: Person) -> None:
     assert "Nobody has done anything yet." in olga.see("/audit")
 
 
-@pytest.mark.requirement("L01")
 def test_it_says_who_did_what_and_is_searched(olga: Person) -> None:
     first, second = olga.api.fail("boom"), olga.api.fail("boom")
     olga.press(olga.see(f"/jobs/{first}"), "retry_job")

@@ -31,7 +31,7 @@ def test_averages_count_each_attempt_once() -> None:
     assert sums_of([]).failure_rate is None
 
 
-@pytest.mark.requirement("L01", "M07")
+@pytest.mark.requirement("L02", "M07")
 def test_it_shows_what_happened_in_all_queues_and_in_one(operator: Person) -> None:
     operator.api.fail("boom")
     done = operator.api.send("ada@example.com")

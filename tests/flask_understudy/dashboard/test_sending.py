@@ -75,7 +75,6 @@ def test_what_is_written_becomes_json_of_its_kind(many_kinds: dict[str, Any]) ->
         payload_of(many_kinds, {"arg:rows": "[1, 2"})
 
 
-@pytest.mark.requirement("L01")
 def test_types_are_listed_and_described(olga: Person) -> None:
     page = olga.see("/types")
     assert "work" in page and "broken" in page and "Not for the API." in page
@@ -120,7 +119,6 @@ def sent(person: Person, fields: dict[str, str]) -> dict[str, Any]:
     return job
 
 
-@pytest.mark.requirement("L01")
 def test_a_job_is_sent_from_the_fields(olga: Person) -> None:
     job = sent(olga, {"arg:to": "ada@example.com", "arg:n": "7", "arg:token": "", "delay": "60000", "priority": "-5"})
     assert (job["type"], job["tags"], job["state"], job["priority"]) == ("work", ["test"], "delayed", -5)

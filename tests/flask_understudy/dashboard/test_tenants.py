@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.flask_understudy.dashboard.conftest import Person, signed_in
 from tests.flask_understudy.dashboard.test_pages import HOSTILE
 from tests.flask_understudy.dashboard.test_workers import audited
 from tests.flask_understudy.rest.conftest import Api
 
 
-@pytest.mark.requirement("L01")
 def test_a_tenant_is_paused_resumed_and_limited(operator: Person) -> None:
     operator.api.send("ada@example.com", tenant="birch")
     page = operator.see("/tenants")
@@ -58,7 +55,6 @@ def test_tenants_are_for_operators(api: Api) -> None:
     olga.send("/do/pause_tenant", {"csrf": olga.csrf(), "tenant": "birch"}, 403)
 
 
-@pytest.mark.requirement("L01")
 def test_a_key_is_limited_and_left_to_the_code_again(olga: Person) -> None:
     page = olga.see("/limits")
     assert "No job is limited by a key." in page

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.flask_understudy.dashboard.conftest import Person, signed_in
 from tests.flask_understudy.dashboard.test_pages import HOSTILE
 from tests.flask_understudy.rest.conftest import Api
@@ -24,7 +22,6 @@ def test_without_workers_it_says_how_to_start_one(operator: Person) -> None:
     assert "flask jobs worker" in operator.see("/workers")
 
 
-@pytest.mark.requirement("L01")
 def test_a_worker_is_seen_drained_and_resumed(operator: Person) -> None:
     process = operator.site.process()
     page = operator.see("/workers")
