@@ -1,17 +1,18 @@
 """Buttons: a form names the door of its action, and what goes through it.
 
-A field that the door's rule names is part of the path; others are fields of its query or its body. A name that ends in
-`[]` is a list, one that ends in `:json` is JSON, one that ends in `:utc` is a time of UTC. What destroys something is
-asked for once more, on a page of its own; what somebody wrote at length, in a form with the field `edited`, can be
-corrected on one when it is refused. A form with the field `follow` leads to the job that it made.
+A field that the door's rule names is part of the path; others are fields of its body. A name that ends in `[]` is a
+list, one that ends in `:json` is JSON, one that ends in `:utc` is a time of UTC, one that ends in `:query` is part of
+the door's query. What destroys something is asked for once more, on a page of its own; what somebody wrote at length,
+in a form with the field `edited`, can be corrected on one when it is refused.
 """
 
 from __future__ import annotations
 
 import re
 from typing import Any
+from urllib.parse import quote
 
-from flask import Response, redirect, request, url_for
+from flask import Response, redirect, request
 from pydantic import BaseModel
 
 from ..contrib.api import Problem, not_found, problems
@@ -28,9 +29,14 @@ QUESTIONS = {
     "clean_queue": "Delete the ended jobs of this queue?",
     "retry_failed_of_queue": "Try every failed job of this queue again?",
     "retry_failures": "Try every job again that failed like this?",
+    "delete_schedule": "Delete this schedule? Its jobs stay.",
+    "cancel_scheduled": "Cancel this job? It never starts.",
+    "cancel_run": "Cancel this run? If it runs it is asked to stop.",
+    "cancel_batch": "Cancel what is left of this batch? Jobs that run are asked to stop.",
 }
 
-_OURS = {"csrf", "next", "confirmed", "done", "edited", "follow"}
+#: Fields that are no door's: `next` is where to go on, `then` where to when it was done (`{id}` is the answer's id).
+_OURS = {"csrf", "next", "then", "confirmed", "done", "edited"}
 _NAMES = re.compile(r"<(?:[^:<>]+:)?([^<>]+)>")
 
 
@@ -54,23 +60,21 @@ def do(name: str) -> Response:
         if "edited" in request.form:
             return rendered("again", problem.status, name=name, said=said(problem), back=back)
         return _go(back, said(problem), is_problem=True)
-    shape = answer[0] if isinstance(answer, tuple) else answer
-    if "follow" in request.form and hasattr(shape, "id"):
-        back = url_for(f"{bp.name}.show_job_page", job_id=shape.id)
-    return _go(back, request.form.get("done") or _told(shape))
+    if "then" in request.form:
+        back = browser.own_path(request.form["then"].replace("{id}", _id_of(answer)))
+    return _go(back, request.form.get("done") or _said(answer))
 
 
 def said(problem: Problem) -> str:
-    """Return what is wrong, in a sentence or one for each field."""
-    if problem.errors:
-        return "; ".join(f"{error['pointer'].lstrip('/') or 'it'}: {error['detail']}" for error in problem.errors)
+    """Return what is wrong, in one text."""
+    wrong = "; ".join(f"{error['pointer'].lstrip('/')}: {error['detail']}" for error in problem.errors)
     if problem.status == 400 and problem.detail:  # the title says of what the detail speaks
         return f"{problem.title}. {problem.detail}"
-    return problem.detail or problem.title
+    return wrong or problem.detail or problem.title
 
 
 def _arguments(door: Door) -> tuple[dict[str, Any], BaseModel | None, BaseModel | None]:
-    """Return the values of the rule's names, the body, and the query.
+    """Return the values of the rule's names, the body and the query.
 
     Raises:
         Problem: 422, a field is missing or wrong.
@@ -78,32 +82,28 @@ def _arguments(door: Door) -> tuple[dict[str, Any], BaseModel | None, BaseModel 
     given = dict(_fields())
     path = {}
     for name in _NAMES.findall(door.rule):
-        if f"{name}" not in given:
+        if name not in given:
             raise Problem(422, detail=f"The form lacks {name}.")
         path[name] = given.pop(name)
     if "<int:" in door.rule:
         path = {name: int(value) if str(value).isdecimal() else -1 for name, value in path.items()}
-    given = {name: value for name, value in given.items() if value != "" or f"{name}:json" in request.form}
-    query = None
-    if door.query is not None:
-        asked = {name: given.pop(name) for name in {*door.query.model_fields} & given.keys()}
-        query = validated(door.query, asked)
-    return path, None if door.body is None else validated(door.body, given), query
+    asked = {name[:-6]: given.pop(name) for name in list(given) if name.endswith(":query")}
+    query = None if door.query is None else validated(door.query, asked)
+    if door.body is None:
+        return path, None, query
+    return path, validated(door.body, {name: value for name, value in given.items() if value != ""}), query
 
 
 def _fields() -> dict[str, Any]:
-    """Return the form's fields but for our own."""
+    """Return the form's fields but for our own, and but for JSON that was left empty."""
     fields: dict[str, Any] = {}
     for name, values in request.form.lists():
-        if name in _OURS:
+        if name in _OURS or (name.endswith(":json") and not values[-1].strip()):
             continue
-        if any("\x00" in value for value in values):
-            raise Problem(422, detail=f"{name} has a NUL character.")
         if name.endswith("[]"):
             fields[name[:-2]] = values
         elif name.endswith(":json"):
-            if values[-1].strip():
-                fields[name[:-5]] = parse_json(values[-1])
+            fields[name[:-5]] = parse_json(values[-1])
         elif name.endswith(":utc"):
             fields[name[:-4]] = _time(values[-1])
         else:
@@ -116,12 +116,25 @@ def _time(text: str) -> str:
     return text and (f"{text}:00Z" if len(text) == 16 else f"{text}Z")
 
 
-def _told(shape: Any) -> str:
+def _id_of(answer: Any) -> str:
+    shape = shape_of(answer)
+    return quote(str(getattr(shape, "id", None) or getattr(shape, "job_id", "")), safe="")
+
+
+def shape_of(answer: Any) -> Any:
+    """Return what a view answers, without its status and headers."""
+    return answer[0] if isinstance(answer, tuple) else answer
+
+
+def _said(answer: Any) -> str:
     """Return what to say of an answer: the one number in it that tells what happened, or that it is done."""
+    shape = shape_of(answer)
     for name in ("retried", "cancelled", "removed"):
         number = getattr(shape, name, None)
         if isinstance(number, int):
             return f"{number} {'job' if number == 1 else 'jobs'} {name}."
+    if getattr(shape, "decided_at", None) is not None:
+        return f"It is {shape.state}; the job goes on."
     return "Done."
 
 

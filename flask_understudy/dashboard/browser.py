@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from flask import Response, current_app, g, request, url_for
 from itsdangerous import BadSignature, URLSafeTimedSerializer
+from werkzeug.datastructures import MultiDict
 
 from ..contrib.api import Problem
 from ..rest.doors import caller
@@ -49,10 +50,10 @@ def csrf_token() -> str:
 
 
 def check_form() -> None:
-    """Refuse a form that is none of ours, or of another caller.
+    """Refuse a form that is none of ours, or of another caller, or that no database could take.
 
     Raises:
-        Problem: 403.
+        Problem: 403; 400 for its characters.
     """
     site = request.headers.get("Sec-Fetch-Site", "same-origin")
     origin = request.headers.get("Origin")
@@ -64,6 +65,17 @@ def check_form() -> None:
         key = None
     if key != caller().key:
         raise Problem(403, detail="The form is too old, or was made for somebody else. Go back, load it again.")
+    check_texts(request.form)
+
+
+def check_texts(given: MultiDict[str, str]) -> None:
+    """Refuse texts that no database could take.
+
+    Raises:
+        Problem: 400.
+    """
+    if any("\x00" in text for values in given.listvalues() for text in values):
+        raise Problem(400, detail="A text has a NUL character, which cannot be stored or looked for.")
 
 
 def own_path(wanted: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from flask import Blueprint, Response, make_response, render_template, request, url_for
 
 from ..contrib.api import Problem, problems
-from ..rest.doors import caller, require
+from ..rest.doors import caller, check_askable, require
 from ..rest.metrics import sees_everything
 from . import browser, words
 
@@ -77,6 +77,8 @@ def page(
         @functools.wraps(view)
         def guarded(**given: Any) -> Response:
             require(scope)
+            check_askable(given)
+            browser.check_texts(request.args)
             return rendered(template, **view(**given))
 
         guarded.__guard__ = scope  # type: ignore[attr-defined]

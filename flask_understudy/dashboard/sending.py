@@ -7,10 +7,10 @@ from typing import Any
 
 from flask import Response, redirect, request, url_for
 
-from ..contrib.api import Problem, not_found, problems
+from ..contrib.api import Problem, problems
 from ..contrib.api.bodies import parse_json, validated
 from ..rest import sending
-from ..rest.doors import DOORS, act, require
+from ..rest.doors import DOORS, act, check_askable, require
 from . import browser
 from .acting import said
 from .forms import PREFIX, fields_of, payload_of
@@ -57,8 +57,7 @@ def send_test(type_name: str) -> Response:
 
 
 def _shown(type_name: str, written: Mapping[str, str]) -> dict[str, Any]:
-    if "\x00" in type_name:
-        raise not_found()
+    check_askable({"type_name": type_name})
     found = sending.show_type(type_name)
     return {
         "type": found,
@@ -76,8 +75,6 @@ def _payload(schema: Mapping[str, Any], written: Mapping[str, str]) -> dict[str,
     Raises:
         Problem: 422, it is no JSON object.
     """
-    if any("\x00" in text for text in written.values()):
-        raise Problem(422, detail="A text has a NUL character.")
     if "payload" not in written:
         return payload_of(schema, written)
     payload = parse_json(written["payload"] or "{}")

@@ -198,6 +198,16 @@ def require(scope: str, *, opens_to_token: bool = False, opens_to_event_key: boo
     return who
 
 
+def check_askable(given: Mapping[str, Any]) -> None:
+    """Let the values of a rule's names pass that a database could be asked for.
+
+    Raises:
+        Problem: 404.
+    """
+    if any(not _UNASKABLE.isdisjoint(str(value)) or len(str(value)) > LONGEST_NAME for value in given.values()):
+        raise not_found()
+
+
 def door(
     rule: str,
     *,
@@ -241,8 +251,7 @@ def door(
         @functools.wraps(described)
         def guarded(**given: Any) -> Any:
             require(scope, opens_to_token=opens_to_token, opens_to_event_key=opens_to_event_key)
-            if any(not _UNASKABLE.isdisjoint(str(value)) or len(str(value)) > LONGEST_NAME for value in given.values()):
-                raise not_found()  # no database could be asked for it
+            check_askable(given)
             if audit_as is None:
                 return described(**given)
             target = str(list(given.values())[-1]) if given else ""
@@ -265,7 +274,7 @@ def act(door: Door, given: Mapping[str, Any], body: BaseModel | None = None, que
         door: The door.
         given: The values of the rule's names.
         body: The body, where the door takes one.
-        query: The query, where it takes one; default all defaults.
+        query: The query, where the door takes one; None = its defaults.
 
     Returns:
         What its view returns.
@@ -274,6 +283,7 @@ def act(door: Door, given: Mapping[str, Any], body: BaseModel | None = None, que
         Problem: 401, 403, or what the view refuses.
     """
     require(door.scope)
+    check_askable(given)
     session, target = state().db.session, str(list(given.values())[-1]) if given else ""
     arguments = {**given, **({} if body is None else {"body": body})}
     if door.query is not None:
@@ -338,6 +348,7 @@ __all__ = [
     "act",
     "bp",
     "caller",
+    "check_askable",
     "door",
     "job_tokens",
     "note",

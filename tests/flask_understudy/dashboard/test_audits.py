@@ -45,6 +45,12 @@ def test_a_place_that_is_none_is_refused_with_a_word(olga: Person, before: str) 
     assert 'role="alert"' in olga.see(f"/audit?before={before}")
 
 
+def test_what_no_database_can_be_asked_for_is_refused(olga: Person) -> None:
+    olga.see("/audit?subject=a%00b", 400)
+    olga.see("/types/a%00b", 404)
+    olga.send("/types/a%00b", {"csrf": olga.csrf()}, 404)
+
+
 def test_hostile_details_are_shown_and_do_nothing(api: Api) -> None:
     operator = signed_in(api, "read admin operate tenants")
     operator.api.patch("/limits/smtp", json={"concurrency": 2}, query_string={"tenant": HOSTILE})

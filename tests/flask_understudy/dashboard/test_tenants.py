@@ -72,7 +72,7 @@ def test_a_key_is_limited_and_left_to_the_code_again(olga: Person) -> None:
 
 
 def test_an_operator_limits_another_tenant_s_key(operator: Person) -> None:
-    operator.press(operator.see("/limits"), "limit_key", key="smtp", concurrency="2", tenant="birch")
+    operator.press(operator.see("/limits"), "limit_key", key="smtp", concurrency="2", **{"tenant:query": "birch"})
     eve, olga = signed_in(operator.api, tenant="birch"), signed_in(operator.api)
     assert "smtp" in eve.see("/limits") and "smtp" not in olga.see("/limits")
     operator.press(operator.see("/limits"), "reset_limit")
@@ -80,7 +80,7 @@ def test_an_operator_limits_another_tenant_s_key(operator: Person) -> None:
 
 
 def test_nobody_limits_a_key_of_another_tenant(olga: Person) -> None:
-    olga.press(olga.see("/limits"), "limit_key", key="smtp", concurrency="2", tenant="birch")
+    olga.press(olga.see("/limits"), "limit_key", key="smtp", concurrency="2", **{"tenant:query": "birch"})
     assert "Other tenants" in olga.see("/limits")
     assert "smtp" not in signed_in(olga.api, tenant="birch").see("/limits")
     reader = signed_in(olga.api, "read")
