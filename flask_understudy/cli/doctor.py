@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
-
 import click
-from sqlalchemy.exc import SQLAlchemyError
 
-from ..state import State
-from .checks import CHECKS, Check, Finding
-from .checks.finding import ERROR, NOTE, WARNING
-from .group import FAILURE, jobs, refusal, state
+from ..operations.checks import CHECKS
+from ..operations.checks.examining import Seen, examine
+from ..operations.checks.finding import ERROR, WARNING
+from .group import FAILURE, jobs, state
 from .printing import as_json_option, counted, emit, printable, styled
-
-LIMIT_SECONDS = 3.0
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """A finding, and the check that made it."""
-
-    check: str
-    finding: Finding
 
 
 @jobs.command("doctor")
@@ -58,54 +43,6 @@ def doctor(names: tuple[str, ...], strict: bool, as_json: bool) -> None:
         click.echo(f"\n{counted(counts[ERROR], 'error')}, {counted(counts[WARNING], 'warning')}.")
     if not is_well:
         click.get_current_context().exit(FAILURE)
-
-
-def examine(here: State, checks: list[Check], limit_seconds: float = LIMIT_SECONDS) -> Iterator[Seen]:
-    """Do the checks in order and yield what they find.
-
-    Args:
-        here: The application's side of the library.
-        checks: Which ones; those whose needs are not met are left out and told.
-        limit_seconds: s that each may take.
-    """
-    broken: set[str] = set()
-    left_out: dict[str, list[str]] = {}
-    for check in checks:
-        lacking = next((need for need in check.needs if need in broken), None)
-        if lacking is not None:
-            left_out.setdefault(lacking, []).append(check.name)
-            continue
-        for finding in _within(limit_seconds, here, check):
-            if finding.status == ERROR:
-                broken.add(check.name)
-            yield Seen(check.name, finding)
-    for need, names in left_out.items():
-        yield Seen(need, Finding(NOTE, f"not checked because of it: {', '.join(names)}"))
-
-
-def _within(seconds: float, here: State, check: Check) -> list[Finding]:
-    """Do a check in a thread that can be left behind when it hangs."""
-    found: list[Finding] = []
-    if here.database.is_in_memory:  # only one thread has that database
-        _look(here, check, found)
-        return found
-    thread = threading.Thread(target=_look, args=(here, check, found), name=f"doctor-{check.name}", daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if thread.is_alive():
-        remedy = "It hangs: a firewall that drops packets, a frozen server, or a lock that somebody holds."
-        return [Finding(ERROR, f"no answer within {seconds:g} s", remedy)]
-    return found
-
-
-def _look(here: State, check: Check, found: list[Finding]) -> None:
-    try:
-        with here.app.app_context():
-            found += check.look(here)
-    except SQLAlchemyError as problem:
-        found.append(Finding(ERROR, refusal(problem).message, "See the database's log."))
-    except Exception as problem:  # a check that breaks must not look like one that found nothing
-        found.append(Finding(ERROR, f"the check itself failed: {type(problem).__name__}: {problem}"))
 
 
 def _show(seen: Seen) -> None:

@@ -17,6 +17,7 @@ from ..context import Principal
 from ..errors import BrokerUnavailable, InvalidJob, JobNotFound, ScheduleNotFound, UnderstudyError
 from ..ledger import AuditLine
 from ..operations import audit
+from ..operations.wording import reason_of
 from ..state import KEY, State
 from ..storing import explained
 
@@ -72,12 +73,6 @@ _CODES: dict[type[Exception], int] = {
     BrokerUnavailable: BROKER_UNREACHABLE,
     InvalidJob: USAGE,
 }
-
-
-def reason_of(problem: Exception) -> str:
-    """Return the first line of what a driver says."""
-    lines = str(getattr(problem, "orig", None) or problem).strip().splitlines()
-    return lines[0] if lines else type(problem).__name__
 
 
 def state() -> State:

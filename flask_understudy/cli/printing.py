@@ -12,6 +12,8 @@ from typing import Any
 import click
 from pydantic import BaseModel
 
+from ..operations.wording import age, counted, duration, printable
+
 COLOURS = {
     "completed": "green",
     "ok": "green",
@@ -94,11 +96,6 @@ def _line(cells: Sequence[str], widths: Sequence[int], style: Callable[[str, str
     return "  ".join(style(text, text.strip()) for text in [*padded, fitted[-1]])
 
 
-def printable(text: str) -> str:
-    """Return a text on one line, without what would steer the terminal: jobs carry what strangers wrote."""
-    return "".join(c if c.isprintable() else " " for c in text)
-
-
 def paragraph(text: str, indent: str = "  ") -> str:
     """Return a text of several lines, indented, without what would steer the terminal."""
     return "\n".join(indent + printable(line.expandtabs(4)) for line in text.splitlines())
@@ -112,29 +109,23 @@ def tell(data: dict[str, Any], sentence: str, as_json: bool) -> None:
         click.echo(sentence)
 
 
-def age(moment: datetime | None, now: datetime | None = None) -> str:
-    """Return how long ago something was, or in how long it will be: `3m ago`, `in 2h`."""
-    if moment is None:
-        return "-"
-    seconds = ((now or datetime.now(UTC)) - moment).total_seconds()
-    if abs(seconds) < 1:
-        return "now"
-    return f"{duration(seconds)} ago" if seconds > 0 else f"in {duration(-seconds)}"
-
-
-def duration(seconds: float) -> str:
-    """Return a duration in its largest unit: `3m`."""
-    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "m")):
-        if seconds >= size:
-            return f"{int(seconds // size)}{unit}"
-    return f"{seconds:.0f}s" if seconds >= 1 else f"{seconds * 1000:.0f}ms"
-
-
 def styled(word: str, text: str | None = None) -> str:
     """Return a text in the colour of a state."""
     return click.style(word if text is None else text, fg=COLOURS.get(word))
 
 
-def counted(n: int, noun: str, *, exact: bool = True) -> str:
-    """Return a number with its noun: `1 job`, `at least 10,000 jobs`."""
-    return f"{'' if exact else 'at least '}{n:,} {noun}{'' if n == 1 else 's'}"
+__all__ = [
+    "COLOURS",
+    "age",
+    "as_json_option",
+    "counted",
+    "duration",
+    "emit",
+    "emit_rows",
+    "instant",
+    "paragraph",
+    "printable",
+    "styled",
+    "table",
+    "tell",
+]

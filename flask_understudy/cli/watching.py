@@ -11,32 +11,19 @@ from sqlalchemy.orm import Session
 from ..ledger import AuditLine
 from ..ledger.scope import Scope
 from ..operations import failures as failures_of
-from ..operations.failures import Failure
 from ..operations.health import health as health_of
+from ..operations.tables import gaps
 from ..rest.shapes import JobSummary
 from .group import FAILURE, Refused, jobs, state
 from .printing import age, as_json_option, counted, emit, styled, table
-from .tables import gaps
-
-MOST_KINDS = 200
-
-
-def failure_groups(most: int, tenant: str | None = None, *, verdict: str | None = failures_of.OPEN) -> list[Failure]:
-    """Return the kinds of failure, the most frequent one first; among the latest `MOST_KINDS`.
-
-    Args:
-        most: How many at the most.
-        tenant: Whose jobs; None = everybody's.
-        verdict: Only those about which that was decided; None = all.
-    """
-    kinds = failures_of.groups(state(), Scope(tenant), verdict=verdict, limit=MOST_KINDS)
-    return sorted(kinds, key=lambda kind: -kind.count)[:most]
 
 
 @jobs.command("failures")
 @click.option("--tenant", help="Whose jobs.")
 @click.option("--all", "everything", is_flag=True, help="Also what was ignored or resolved.")
-@click.option("--limit", type=click.IntRange(1, MOST_KINDS), default=20, show_default=True, help="Kinds at the most.")
+@click.option(
+    "--limit", type=click.IntRange(1, failures_of.MOST_KINDS), default=20, show_default=True, help="Kinds at the most."
+)
 @as_json_option
 def failures(tenant: str | None, everything: bool, limit: int, as_json: bool) -> None:
     """Group the failed jobs by kind of error, the most frequent kind first.
@@ -47,7 +34,8 @@ def failures(tenant: str | None, everything: bool, limit: int, as_json: bool) ->
       flask jobs show EXAMPLE                 # understand one
       flask jobs retry --fingerprint FINGERPRINT
     """
-    kinds = failure_groups(limit, tenant, verdict=None if everything else failures_of.OPEN)
+    verdict = None if everything else failures_of.OPEN
+    kinds = failures_of.frequent(state(), limit, Scope(tenant), verdict=verdict)
     if as_json:
         data = [
             {

@@ -18,8 +18,16 @@ from . import readers
 from .addresses import transport_url
 
 
-def _setting(key: str, read: Callable[[Any], Any], default: Any, meaning: str, *, also: tuple[str, ...] = ()) -> Any:
-    metadata = {"key": key, "read": read, "meaning": meaning, "also": also}
+def _setting(
+    key: str,
+    read: Callable[[Any], Any],
+    default: Any,
+    meaning: str,
+    *,
+    also: tuple[str, ...] = (),
+    is_secret: bool = False,
+) -> Any:
+    metadata = {"key": key, "read": read, "meaning": meaning, "also": also, "is_secret": is_secret}
     if callable(default):
         return field(default_factory=default, metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -123,6 +131,7 @@ class Config:
         "",
         "bearer token that publishes events over HTTP and does nothing else; empty = none does (H01)",
         also=("JOBS_EVENT_KEY", "INNGEST_EVENT_KEY"),
+        is_secret=True,
     )
     event_days: int = _setting(
         "UNDERSTUDY_EVENT_DAYS", readers.whole(1), 30, "days for which published events are kept in their log"
@@ -133,6 +142,7 @@ class Config:
         "",
         "secret shared with machines that report to us or invoke jobs; empty = none do (H01)",
         also=("JOBS_SIGNING_KEY", "INNGEST_SIGNING_KEY"),
+        is_secret=True,
     )
     log_pii: bool = _setting(
         "UNDERSTUDY_LOG_PII", readers.boolean, False, "log recipients and arguments as they are (C31)"
@@ -187,7 +197,11 @@ class Config:
         "UNDERSTUDY_ALERT_EMAILS", readers.addresses, (), "addresses that are told of alerts, through Flask-Mail"
     )
     alert_webhook: str = _setting(
-        "UNDERSTUDY_ALERT_WEBHOOK", readers.webhook, "", "https:// URL that alerts are posted to as JSON; empty = none"
+        "UNDERSTUDY_ALERT_WEBHOOK",
+        readers.webhook,
+        "",
+        "https:// URL that alerts are posted to as JSON; empty = none",
+        is_secret=True,
     )
     webhook_allow: tuple[str, ...] = _setting(
         "UNDERSTUDY_WEBHOOK_ALLOW",

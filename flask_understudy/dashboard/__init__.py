@@ -9,16 +9,23 @@ from flask import Flask
 
 from . import (  # noqa: F401 - they declare the pages
     acting,
+    alerts,
+    audits,
     batches,
     bulks,
     events,
     failures,
+    figures,
     jobs,
     live,
     overview,
     queues,
     schedules,
+    sending,
+    settings,
     signing_in,
+    tenants,
+    workers,
     workflows,
 )
 from .pages import bp

@@ -1,13 +1,13 @@
 """Buttons: a form names the door of its action, and what goes through it.
 
 A field that the door's rule names is part of the path; others are fields of its body. A name that ends in `[]` is a
-list, one that ends in `:json` is JSON, one that ends in `:query` is part of the door's query. What destroys something
-is asked for once more, on a page of its own.
+list, one that ends in `:json` is JSON, one that ends in `:utc` is a time of UTC, one that ends in `:query` is part of
+the door's query. What destroys something is asked for once more, on a page of its own; what somebody wrote at length,
+in a form with the field `edited`, can be corrected on one when it is refused.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 from urllib.parse import quote
@@ -16,7 +16,7 @@ from flask import Response, redirect, request
 from pydantic import BaseModel
 
 from ..contrib.api import Problem, not_found, problems
-from ..contrib.api.bodies import validated
+from ..contrib.api.bodies import parse_json, validated
 from ..rest.doors import DOORS, Door, act, require
 from . import browser
 from .pages import bp, rendered
@@ -36,7 +36,7 @@ QUESTIONS = {
 }
 
 #: Fields that are no door's: `next` is where to go on, `then` where to when it was done (`{id}` is the answer's id).
-_OURS = {"csrf", "next", "then", "confirmed", "done"}
+_OURS = {"csrf", "next", "then", "confirmed", "done", "edited"}
 _NAMES = re.compile(r"<(?:[^:<>]+:)?([^<>]+)>")
 
 
@@ -57,6 +57,8 @@ def do(name: str) -> Response:
         problem = problems.problem_of(error)
         if problem.status in {401, 500}:
             raise problem from error
+        if "edited" in request.form:
+            return rendered("again", problem.status, name=name, said=said(problem), back=back)
         return _go(back, said(problem), is_problem=True)
     if "then" in request.form:
         back = browser.own_path(request.form["then"].replace("{id}", _id_of(answer)))
@@ -66,6 +68,8 @@ def do(name: str) -> Response:
 def said(problem: Problem) -> str:
     """Return what is wrong, in one text."""
     wrong = "; ".join(f"{error['pointer'].lstrip('/')}: {error['detail']}" for error in problem.errors)
+    if problem.status == 400 and problem.detail:  # the title says of what the detail speaks
+        return f"{problem.title}. {problem.detail}"
     return wrong or problem.detail or problem.title
 
 
@@ -99,17 +103,17 @@ def _fields() -> dict[str, Any]:
         if name.endswith("[]"):
             fields[name[:-2]] = values
         elif name.endswith(":json"):
-            fields[name[:-5]] = _json(name, values[-1])
+            fields[name[:-5]] = parse_json(values[-1])
+        elif name.endswith(":utc"):
+            fields[name[:-4]] = _time(values[-1])
         else:
             fields[name] = values[-1]
     return fields
 
 
-def _json(name: str, text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        raise Problem(422, detail=f"What stands in {name[:-5]} is no JSON.") from None
+def _time(text: str) -> str:
+    """Return what a field for date and time says as the API reads it: browsers send `2026-01-31T09:30`."""
+    return text and (f"{text}:00Z" if len(text) == 16 else f"{text}Z")
 
 
 def _id_of(answer: Any) -> str:

@@ -75,6 +75,7 @@ def show_job_page(job_id: str) -> dict[str, Any]:
         "timeline": _timeline(shown),
         "curl": _as_curl(shown),
         "python": _as_python(shown),
+        "queues": sorted(queues.show_stats().root),
     }
 
 

@@ -11,6 +11,7 @@ from flask import Blueprint, Response, make_response, render_template, request, 
 
 from ..contrib.api import Problem, problems
 from ..rest.doors import caller, check_askable, require
+from ..rest.metrics import sees_everything
 from . import browser, words
 
 V = TypeVar("V", bound=Callable[..., Any])
@@ -18,6 +19,9 @@ V = TypeVar("V", bound=Callable[..., Any])
 bp = Blueprint("understudy_dashboard", __name__, template_folder="templates", static_folder="static")
 
 TEMPLATES = "understudy/dashboard"
+
+#: As many stand in the navigation; the others are folded away under "More".
+FIRST_ENTRIES = 6
 
 #: Nothing from elsewhere, nothing inline, in nobody's frame.
 POLICY = (
@@ -35,19 +39,27 @@ class Entry:
         endpoint: The name of its view.
         scope: What a caller needs to see it.
         place: Where it stands among the others.
+        of_all: Whether it is about every tenant's jobs at once, and so for callers who may know of them.
     """
 
     title: str
     endpoint: str
     scope: str
     place: int
+    of_all: bool
 
 
 _entries: list[Entry] = []
 
 
 def page(
-    rule: str, template: str, *, scope: str = "read", title: str | None = None, place: int = 0
+    rule: str,
+    template: str,
+    *,
+    scope: str = "read",
+    title: str | None = None,
+    place: int = 0,
+    of_all: bool = False,
 ) -> Callable[[V], V]:
     """Declare a page: a view that returns what its template shows.
 
@@ -57,6 +69,8 @@ def page(
         scope: What a caller needs.
         title: Its name in the navigation; None = it is not there.
         place: Where it stands there.
+        of_all: Whether it is about every tenant's jobs at once; then callers who may not know of them are not led to
+            it. What they would be told is the doors' matter.
     """
 
     def decorate(view: V) -> V:
@@ -71,7 +85,7 @@ def page(
         for path in ("", "/") if rule == "/" else (rule,):  # the first page has its address with and without a slash
             bp.add_url_rule(path, endpoint=view.__name__, view_func=guarded, methods=["GET"])
         if title is not None:
-            _entries.append(Entry(title, f"{bp.name}.{view.__name__}", scope, place))
+            _entries.append(Entry(title, f"{bp.name}.{view.__name__}", scope, place, of_all))
             _entries.sort(key=lambda entry: entry.place)
         return view
 
@@ -86,7 +100,7 @@ def rendered(template: str, code: int = 200, /, **shown: Any) -> Response:
 def entries() -> Sequence[Entry]:
     """Return the pages that the caller may see."""
     who = caller()
-    return [entry for entry in _entries if who.may(entry.scope)]
+    return [entry for entry in _entries if who.may(entry.scope) and (not entry.of_all or sees_everything(who))]
 
 
 @bp.before_request
@@ -99,6 +113,7 @@ def _frame() -> dict[str, Any]:
     return {
         "csrf": browser.csrf_token,
         "entries": entries,
+        "first_entries": FIRST_ENTRIES,
         "here": request.full_path.rstrip("?"),
         "may": lambda scope: caller().may(scope),
         "notice": browser.notice(),

@@ -12,11 +12,13 @@ from sqlalchemy.orm import Session, defer
 
 from ..errors import JobNotFound
 from ..ledger import FAILED, FailureVerdict, Job
-from ..ledger.scope import Scope
+from ..ledger.scope import EVERYTHING, Scope
 from ..state import State
 from .transaction import joined_session
 
 OPEN, IGNORED, RESOLVED = "open", "ignored", "resolved"
+
+MOST_KINDS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,19 @@ def groups(state: State, scope: Scope, *, verdict: str | None = OPEN, limit: int
             if len(found) >= limit:
                 break
     return found
+
+
+def frequent(state: State, most: int, scope: Scope = EVERYTHING, *, verdict: str | None = OPEN) -> list[Failure]:
+    """Return the most frequent groups among the latest `MOST_KINDS`.
+
+    Args:
+        state: The application's side of the library.
+        most: How many at the most.
+        scope: Whose jobs.
+        verdict: Only those about which that was decided; None = all.
+    """
+    found = groups(state, scope, verdict=verdict, limit=MOST_KINDS)
+    return sorted(found, key=lambda group: -group.count)[:most]
 
 
 def decide(state: State, scope: Scope, fingerprint: str, verdict: str, subject: str) -> None:

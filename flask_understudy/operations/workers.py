@@ -22,6 +22,8 @@ RESUME = "UPDATE understudy_workers SET drained_at = NULL WHERE id = :id RETURNI
 
 ALIVE = "SELECT id FROM understudy_workers WHERE lease_until >= <now>"
 
+LEADER = "SELECT holder FROM understudy_leases WHERE name = 'clock' AND until >= <now>"
+
 
 @dataclass(frozen=True, slots=True)
 class Process:
@@ -31,21 +33,27 @@ class Process:
         worker: Its row.
         active: Jobs it runs now.
         is_alive: Whether its lease holds.
+        leads_clock: Whether its clock is the one that leads.
     """
 
     worker: Worker
     active: int
     is_alive: bool
+    leads_clock: bool = False
 
 
 def listing(state: State) -> Sequence[Process]:
     """Return the processes that are in the ledger, the oldest first."""
     with Session(state.database.engine, expire_on_commit=False) as session:
         alive = {row[0] for row in run(session.connection(), ALIVE)}
+        leader = run(session.connection(), LEADER).scalar()
         counted = select(Job.worker_id, func.count()).where(Job.state == ACTIVE).group_by(Job.worker_id)
         active: dict[Any, int] = dict(session.execute(counted).all())
         workers = session.scalars(select(Worker).order_by(Worker.started_at, Worker.id)).all()
-    return [Process(worker, active.get(worker.id, 0), worker.id in alive) for worker in workers]
+    return [
+        Process(worker, active.get(worker.id, 0), worker.id in alive, leads_clock=worker.id == leader)
+        for worker in workers
+    ]
 
 
 def drain(state: State, id: str) -> None:

@@ -26,6 +26,7 @@ from . import (  # noqa: F401 - they declare the routes
     scheduled,
     schedules,
     sending,
+    settings,
     stream,
     tenants,
     workers,

@@ -16,7 +16,7 @@ from ..contrib.api import Answer, Body, Instant, instant, invalid, not_found
 from ..operations import jobs as operations
 from ..operations import queues
 from ..operations.waiting import wait_in_turn
-from ..policy import LIBRARY_PRIORITY, QueuePolicy, time_limit_ms
+from ..policy import LIBRARY_PRIORITY, QueuePolicy, agreed_retries, time_limit_ms
 from ..signatures import check_payload, schema_of
 from ..submission import PAST_ALLOWANCE, max_attempts
 from . import following
@@ -88,6 +88,9 @@ class TypeDetail(TypeShape):
     """An actor and what it takes."""
 
     payload_schema: dict[str, Any]
+    origins: dict[str, str] = Field(
+        description="Where priority, maxAttempts, timeoutMs and fallback come from: actor, queue, setting or library."
+    )
 
 
 class Types(Shape):
@@ -178,7 +181,7 @@ def show_type_schema(type_name: str) -> Any:
 def show_type(type_name: str) -> TypeDetail:
     """Describe an actor."""
     actor = _actor(type_name)
-    return TypeDetail(**_facts(actor), payload_schema=schema_of(actor))
+    return TypeDetail(**_facts(actor), payload_schema=schema_of(actor), origins=_origins(actor))
 
 
 def _check_terms(body: SendOrder) -> None:
@@ -233,4 +236,25 @@ def _facts(actor: dramatiq.Actor[Any, Any]) -> dict[str, Any]:
         "timeout_ms": None if limit == float("inf") else int(limit),
         "can_be_sent": bool(actor.options.get("api")),
         "fallback": actor.options.get("fallback") or config.fallback,
+    }
+
+
+def _origins(actor: dramatiq.Actor[Any, Any]) -> dict[str, str]:
+    """Return which layer says what holds for an actor's jobs, by the names of `TypeShape`."""
+    config, options = state().config, actor.options
+    policy = config.queues.get(actor.queue_name, QueuePolicy())
+
+    def layer(of_actor: bool, of_queue: bool, of_setting: bool = False) -> str:
+        layers = {"actor": of_actor, "queue": of_queue, "setting": of_setting, "library": True}
+        return next(name for name, says in layers.items() if says)
+
+    return {
+        "priority": layer(getattr(actor, "own_priority", None) is not None, policy.priority is not None),
+        "maxAttempts": layer(
+            options.get("retry_when") is not None or agreed_retries(options, "") is not False,
+            policy.attempts is not None or policy.max_retries is not None,
+            config.max_attempts is not None,
+        ),
+        "timeoutMs": layer(bool(options.get("time_limit")), bool(policy.time_limit)),
+        "fallback": layer(bool(options.get("fallback")), False, True),
     }

@@ -22,6 +22,8 @@ class WorkerShape(Shape):
     threads: int
     active: int = Field(description="Jobs it runs now.")
     is_alive: bool = Field(description="Whether its lease holds.")
+    leads_clock: bool = Field(description="Whether its clock is the one that fires what is due.")
+    is_stopping: bool = Field(description="Whether it is shutting down.")
     started_at: Instant
     lease_until: Instant
     drained_at: Instant | None = Field(description="Since when it claims nothing any more; null = it claims.")
@@ -39,6 +41,8 @@ class WorkerShape(Shape):
             threads=worker.threads,
             active=process.active,
             is_alive=process.is_alive,
+            leads_clock=process.leads_clock,
+            is_stopping=worker.stopping,
             started_at=worker.started_at,
             lease_until=worker.lease_until,
             drained_at=worker.drained_at,

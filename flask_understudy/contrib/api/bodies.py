@@ -97,6 +97,18 @@ def read_json() -> Any:
         _malformed("the body is empty")
     try:
         text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        _malformed("the body is not UTF-8")
+    return parse_json(text)
+
+
+def parse_json(text: str) -> Any:
+    """Return what a text says as strict JSON: no duplicate names, no NaN, bounded.
+
+    Raises:
+        Problem: 400, it is none.
+    """
+    try:
         document = json.loads(
             text,
             object_pairs_hook=_object,
@@ -104,8 +116,6 @@ def read_json() -> Any:
             parse_int=_integer,
             parse_float=_float,
         )
-    except UnicodeDecodeError:
-        _malformed("the body is not UTF-8")
     except RecursionError:
         _malformed(f"the body is nested deeper than {MAX_DEPTH} levels")
     except ValueError as error:

@@ -8,10 +8,10 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from ...ledger import FAILED, AlertEpisode, Job, episodes
-from ...operations import rules
 from ...state import State
-from ..printing import age, counted, printable
-from ..watching import failure_groups
+from .. import rules
+from ..failures import frequent
+from ..wording import age, counted, printable
 from .finding import ERROR, OK, WARNING, Finding
 
 TOP = 3
@@ -30,7 +30,7 @@ LONGEST = 100
 
 def kinds(state: State) -> Iterator[Finding]:
     """Name the kinds of error that most failed jobs have."""
-    groups = failure_groups(TOP)
+    groups = frequent(state, TOP)
     if not groups:
         yield Finding(OK, "no job has failed in a way that nobody decided about")
     for group in groups:

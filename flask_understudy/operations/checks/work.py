@@ -10,9 +10,9 @@ from sqlalchemy.orm import Session
 
 from ...ledger import Queue
 from ...ledger.statements import run
-from ...operations.workers import listing
 from ...state import State
-from ..printing import age, counted, duration
+from ..wording import age, counted, duration
+from ..workers import listing
 from .finding import ERROR, NOTE, OK, WARNING, Finding
 
 WAITED_SECONDS = 60

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ...ledger.statements import now
-from ...operations import schedules as operations
-from ...operations.timetable import is_overdue
 from ...state import State
-from ..printing import age, counted
+from .. import schedules as operations
+from ..timetable import is_overdue
+from ..wording import age, counted
 from .finding import ERROR, OK, WARNING, Finding
 
 

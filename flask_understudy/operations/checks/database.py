@@ -13,8 +13,8 @@ from sqlalchemy import text
 
 from ...ledger.statements import run
 from ...state import State
-from ..group import reason_of
 from ..tables import gaps, remedy
+from ..wording import reason_of
 from .finding import ERROR, NOTE, OK, WARNING, Finding
 
 MOST_SKEW_SECONDS = 2.0

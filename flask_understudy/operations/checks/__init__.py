@@ -1,4 +1,7 @@
-"""What `flask jobs doctor` looks at, in order. A check is a function of the state that yields what it found."""
+"""What the doctor looks at, in order: `flask jobs doctor`, and the dashboard's page of settings.
+
+A check is a function of the state that yields what it found.
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,73 @@
+"""Alerts: what is wrong, what was, and telling nobody for a while."""
+
+from __future__ import annotations
+
+import pytest
+
+from flask_understudy.dashboard.alerts import NAMES
+from flask_understudy.operations.rules import RULES
+from tests.flask_understudy.dashboard.conftest import Person, signed_in
+from tests.flask_understudy.dashboard.test_pages import HOSTILE
+from tests.flask_understudy.dashboard.test_workers import audited
+from tests.flask_understudy.rest.conftest import Api
+
+
+def raise_alert(person: Person, rule: str, subject: str, message: str, *, began: float, ended: float | None) -> None:
+    site = person.site
+    quoted = [text.replace("'", "''") for text in (rule, subject, message)]
+    end = "NULL" if ended is None else site.moment(ended)
+    site.execute(
+        "INSERT INTO understudy_alerts (rule, subject, began_at, ended_at, value, threshold, message) "
+        f"VALUES ('{quoted[0]}', '{quoted[1]}', {site.moment(began)}, {end}, 140, 100, '{quoted[2]}')"
+    )
+
+
+def test_every_rule_has_a_name() -> None:
+    assert set(NAMES) == set(RULES)
+
+
+def test_without_alerts_nothing_is_wrong(operator: Person) -> None:
+    page = operator.see("/alerts")
+    assert "Nothing is wrong." in page and "No alert was raised" in page
+    assert "UNDERSTUDY_ALERT_DEPTH" in page and "10.0 %" in page
+
+
+def test_an_open_alert_is_muted_and_told_again(operator: Person) -> None:
+    raise_alert(operator, "depth", "email", "140 jobs wait in email", began=-60, ended=None)
+    page = operator.see("/alerts")
+    assert "many jobs wait" in page and "140 jobs wait in email" in page and "/queues/email" in page
+
+    operator.press(page, "mute_alert", minutes="60")
+    assert "nobody, until" in operator.see("/alerts")
+    operator.press(operator.see("/alerts"), "mute_alert")
+
+    assert "nobody, until" not in operator.see("/alerts")
+    assert [action for action, _ in audited(operator)] == ["alert.mute", "alert.mute"]
+
+
+def test_what_was_is_told_page_by_page(operator: Person) -> None:
+    for n in range(51):
+        raise_alert(operator, "growing", "email", f"wave {n} grows", began=-9000 + n, ended=-8000)
+    first = operator.see("/alerts")
+    assert "wave 50 grows" in first and "wave 0 grows" not in first and "Nothing is wrong." in first
+    [link] = [part.split('"')[0] for part in first.split('rel="next" href="')[1:]]
+    second = operator.see("/alerts?" + link.replace("&amp;", "&").partition("?")[2])
+    assert "wave 0 grows" in second and "wave 50 grows" not in second
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_hostile_subjects_are_shown_and_do_nothing(sqlite_api: Api, rule: str) -> None:
+    operator = signed_in(sqlite_api, "read tenants")
+    raise_alert(operator, rule, HOSTILE, HOSTILE, began=-60, ended=None)
+    page = operator.see("/alerts")
+    assert "<script>alert" not in page and "<img src=x" not in page and ">49<" not in page
+
+
+def test_alerts_are_for_who_may_know_of_all_tenants(api: Api) -> None:
+    olga, one = signed_in(api), signed_in(api, "read operate", tenant="")
+    assert "/alerts" not in olga.see()
+    olga.see("/alerts", 403)
+    assert "/alerts" in one.see() and "Nothing is wrong." in one.see("/alerts")  # where there are no tenants
+    raise_alert(one, "depth", "email", "140 jobs wait in email", began=-60, ended=None)
+    assert "mute_alert" not in one.see("/alerts")
+    one.send("/do/mute_alert", {"csrf": one.csrf(), "alert_id": "1", "minutes": "60"}, 403)
