@@ -12,6 +12,7 @@ from flask import request, url_for
 from ..contrib.api import Problem
 from ..contrib.api.bodies import validated
 from ..ledger import STATES, TERMINAL, Job, queries
+from ..operations import queues as queue_operations
 from ..operations.waiting import reason_to_wait
 from ..rest import history, jobs, presenting, queues
 from ..rest.doors import TokenQuery, caller, state
@@ -69,7 +70,7 @@ def show_job_page(job_id: str) -> dict[str, Any]:
         "timeline": _timeline(shown),
         "curl": _as_curl(shown),
         "python": _as_python(shown),
-        "queues": sorted(queues.show_stats().root),
+        "queues": sorted(queue_operations.names(state())),
     }
 
 
