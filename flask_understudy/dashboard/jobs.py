@@ -12,6 +12,7 @@ from flask import request, url_for
 from ..contrib.api import Problem
 from ..contrib.api.bodies import validated
 from ..ledger import STATES, TERMINAL, Job, queries
+from ..operations import queues as queue_operations
 from ..operations.reasons import reason_to_wait
 from ..operations.workflows import reached
 from ..rest import history, jobs, presenting, queues
@@ -75,7 +76,7 @@ def show_job_page(job_id: str) -> dict[str, Any]:
         "timeline": _timeline(shown),
         "curl": _as_curl(shown),
         "python": _as_python(shown),
-        "queues": sorted(queues.show_stats().root),
+        "queues": sorted(queue_operations.names(state())),
     }
 
 
