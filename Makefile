@@ -10,7 +10,7 @@ BIN := .venv/bin
 SUM := $(shell cksum < setup.cfg | cut -d ' ' -f 1)
 
 .DEFAULT_GOAL := help
-.PHONY: setup run test test-pythons check coverage coverage-of-requirements requirements bench torture docs lock help
+.PHONY: setup run test test-pythons check coverage coverage-of-requirements requirements bench torture docs screenshots lock help
 
 setup: .venv/installed-dev-$(SUM) ## make .venv and install everything for work on the project
 
@@ -64,6 +64,9 @@ torture: setup ## run each integration test many times, in random order (ROUNDS=
 
 docs: setup .venv/installed-docs-$(SUM) ## build the documentation into docs/_build/html
 	$(BIN)/sphinx-build -W -b html docs docs/_build/html
+
+screenshots: setup ## take the pictures of the dashboard in docs/images anew, with the Chromium that is installed
+	@$(BIN)/python -m tools.screenshots
 
 lock: setup ## pin what a deployment installs into requirements.txt (ARGS=--upgrade: the newest)
 	$(BIN)/uv pip compile setup.cfg --extra service --universal --python-version 3.11 --generate-hashes \

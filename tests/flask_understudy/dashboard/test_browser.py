@@ -104,9 +104,14 @@ def every_page(api: Api) -> list[str]:
     """The addresses of all pages that are worth a look, below the dashboard's."""
     job = api.fail(HOSTILE, tags=["<b>tag</b>"])
     api.send("ada@example.com")
+    jobs, work = api.site.jobs, api.actors["work"]
+    with api.site.app.app_context():
+        jobs.schedules.register("digest", work, "every 1 hour", {"to": "ada@example.com"}, tenant="acme")
+        batch = jobs.batch([work.message_with_options(args=(str(n),), tenant="acme") for n in range(2)], name="mails")
     with api.site.app.test_request_context():
         listed = [api.site.app.url_for(entry.endpoint).removeprefix(PREFIX) for entry in _entries]
-    return [*listed, f"/jobs/{job}", "/queues/reports", "/jobs?q=type:broken"]
+    one = [f"/jobs/{job}", "/queues/reports", "/schedules/digest", f"/batches/{batch.id}", "/types/work"]
+    return [*listed, *one, "/jobs?q=type:broken", "/scheduled"]
 
 
 @pytest.mark.requirement("L01", "L06", "V14")
