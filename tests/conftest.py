@@ -4,7 +4,7 @@
 Redis. One PostgreSQL and one Redis serve the whole run, however many processes it has.
 `postgres_server` and `redis_server` are private ones, to be killed, frozen and restarted. `sqs_queue` is
 the URL of an empty SQS queue, `s3_bucket` the name of an empty bucket of S3, and `sqs_server` a private
-server of both.
+server of both. `browser` is the Chromium that is installed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from uuid import uuid4
 import psycopg
 import pytest
 import redis
+from playwright.sync_api import Browser
 
+from tools.browser import installed, open_browser
 from tools.proxy import FaultProxy
 from tools.servers import PostgresServer, RedisServer
 from tools.servers.sqs import REGION, SqsServer
@@ -243,3 +245,13 @@ def smtp_server() -> Iterator[SmtpCatcher]:
     """An SMTP server that collects what it is sent in `messages`."""
     with SmtpCatcher() as catcher:
         yield catcher
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A browser; without one the tests that want it are skipped."""
+    path = installed()
+    if path is None:
+        pytest.skip("No Chromium is installed: apt-get install chromium, or set CHROMIUM to its path.")
+    with open_browser(path) as browser:
+        yield browser

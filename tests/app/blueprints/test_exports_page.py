@@ -16,18 +16,8 @@ from app.extensions import db
 from app.models.tenant import Tenant
 from app.models.user import User
 from flask_understudy.testing import TestWorker
-from tools.browser import installed, open_browser
 
 PASSWORD = "correct horse battery"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    path = installed()
-    if path is None:
-        pytest.skip("No Chromium is installed: apt-get install chromium, or set CHROMIUM to its path.")
-    with open_browser(path) as browser:
-        yield browser
 
 
 @pytest.fixture

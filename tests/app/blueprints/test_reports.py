@@ -71,7 +71,7 @@ def stored(app: Flask) -> int:
         return found
 
 
-@pytest.mark.requirement("I15", "I16", "C12", "C32")
+@pytest.mark.requirement("I15", "I16", "C12", "decision-C12", "C32")
 @pytest.mark.parametrize(("path", "body", "scope", "kind", "actor", "queue"), BOTH)
 def test_a_file_is_ordered_listed_and_fetched(
     app: Flask,

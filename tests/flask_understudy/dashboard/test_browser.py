@@ -19,20 +19,10 @@ from tests.flask_understudy.conftest import MakeSite
 from tests.flask_understudy.dashboard.conftest import PREFIX
 from tests.flask_understudy.dashboard.test_pages import HOSTILE
 from tests.flask_understudy.rest.conftest import EVERY_SCOPE, Api, open_api
-from tools.browser import installed, open_browser
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.xdist_group("browser")]
 
 TOKEN = f"acme/olga/{EVERY_SCOPE} tenants"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    path = installed()
-    if path is None:
-        pytest.skip("No Chromium is installed: apt-get install chromium, or set CHROMIUM to its path.")
-    with open_browser(path) as browser:
-        yield browser
 
 
 @dataclass
