@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -14,10 +15,12 @@ from pathlib import Path
 from types import FrameType
 
 import click
-from flask import Flask, current_app
+from flask import Flask, Request, current_app
 from flask.cli import ScriptInfo
 from werkzeug.serving import run_simple
 
+from .. import dashboard, rest
+from ..context import Principal
 from ..operations import queues as operations
 from .group import NOT_FOUND, Refused, jobs, state
 from .supervisor import Program, Supervisor
@@ -25,6 +28,7 @@ from .supervisor import Program, Supervisor
 SHUTDOWN_MS = 25_000
 GRACE_SECONDS = 35.0
 DEV_PORT = 8288
+LOOPBACK = frozenset({"127.0.0.1", "::1"})
 RELOAD = 3  # the code with which werkzeug's reloader ends a process that is to be started anew
 IN_RELOADER, SOCKET = "WERKZEUG_RUN_MAIN", "WERKZEUG_SERVER_FD"  # what werkzeug tells its own reloaded server
 
@@ -198,6 +202,8 @@ def wsgi_path(app: Flask) -> str:
 def dev(host: str, port: int) -> None:
     """Run everything in one process for development: debug server, worker and clock, anew at each change of a file.
 
+    An application without an authoriser opens its API and dashboard to browsers of this machine, here alone.
+
     \b
     Example:
       flask jobs dev                    # http://127.0.0.1:8288
@@ -206,6 +212,8 @@ def dev(host: str, port: int) -> None:
         click.echo(
             f"http://{host}:{port}  with a worker inside, started anew at each change. Ctrl-C ends it.", err=True
         )
+        if prefix := state().config.dashboard_prefix:
+            click.echo(f"http://{host}:{port}{prefix}  is the dashboard.", err=True)
         try:
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
             listening = socket.create_server((host, port), family=family)
@@ -215,8 +223,29 @@ def dev(host: str, port: int) -> None:
             sys.exit(_reload_for_ever(listening.fileno(), ["--host", host, "--port", str(port)]))
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
     app.debug = True
+    open_to_developer(app)
     state().embedded.ensure()
     run_simple(host, port, app, use_reloader=True, use_debugger=True, threaded=True)
+
+
+def open_to_developer(app: Flask) -> None:
+    """Open the API and the dashboard of an application that has no authoriser to whoever sits at this machine (L01)."""
+    here = state()
+    if here.authorizer is not None:
+        return
+    app.secret_key = app.secret_key or secrets.token_hex(32)
+    here.authorizer = _developer
+    rest.mount(app, here.config.rest_prefix)
+    if here.config.dashboard_prefix:
+        dashboard.mount(app, here.config.dashboard_prefix)
+
+
+def _developer(request: Request) -> Principal | None:
+    """Return the developer for a request of this machine to this machine; a page of another host has its own name."""
+    name = request.host.rpartition(":")[0] if request.host.rpartition(":")[2].isdecimal() else request.host
+    is_here = request.remote_addr in LOOPBACK and name in {*LOOPBACK, "localhost", "[::1]"}
+    is_passed_on = any(header in request.headers for header in ("Forwarded", "X-Forwarded-For", "X-Real-IP"))
+    return Principal("developer", "", frozenset(rest.SCOPES)) if is_here and not is_passed_on else None
 
 
 def _reload_for_ever(fd: int, options: Sequence[str]) -> int:
