@@ -25,6 +25,7 @@ from . import (  # noqa: F401 - they declare the pages
     settings,
     signing_in,
     tenants,
+    webhooks,
     workers,
     workflows,
 )

@@ -32,6 +32,7 @@ QUESTIONS = {
     "delete_schedule": "Delete this schedule? Its jobs stay.",
     "cancel_scheduled": "Cancel this job? It never starts.",
     "cancel_run": "Cancel this run? If it runs it is asked to stop.",
+    "delete_endpoint": "Delete this endpoint, with its deliveries? What waits for it is not sent.",
     "cancel_batch": "Cancel what is left of this batch? Jobs that run are asked to stop.",
 }
 
@@ -133,6 +134,9 @@ def _said(answer: Any) -> str:
         number = getattr(shape, name, None)
         if isinstance(number, int):
             return f"{number} {'job' if number == 1 else 'jobs'} {name}."
+    replayed = getattr(shape, "replayed", None)
+    if isinstance(replayed, int):
+        return f"{replayed} {'delivery is' if replayed == 1 else 'deliveries are'} sent again."
     if getattr(shape, "decided_at", None) is not None:
         return f"It is {shape.state}; the job goes on."
     return "Done."

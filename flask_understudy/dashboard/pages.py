@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from flask import Blueprint, Response, make_response, render_template, request, url_for
 
 from ..contrib.api import Problem, problems
-from ..rest.doors import caller, check_askable, require
+from ..rest.doors import caller, check_askable, check_there, is_there, require
 from ..rest.metrics import sees_everything
 from . import browser, words
 
@@ -40,6 +40,7 @@ class Entry:
         scope: What a caller needs to see it.
         place: Where it stands among the others.
         of_all: Whether it is about every tenant's jobs at once, and so for callers who may know of them.
+        needs: The broker's companion that it is about; None = every application has what it is about.
     """
 
     title: str
@@ -47,6 +48,7 @@ class Entry:
     scope: str
     place: int
     of_all: bool
+    needs: str | None = None
 
 
 _entries: list[Entry] = []
@@ -60,6 +62,7 @@ def page(
     title: str | None = None,
     place: int = 0,
     of_all: bool = False,
+    needs: str | None = None,
 ) -> Callable[[V], V]:
     """Declare a page: a view that returns what its template shows.
 
@@ -71,12 +74,14 @@ def page(
         place: Where it stands there.
         of_all: Whether it is about every tenant's jobs at once; then callers who may not know of them are not led to
             it. What they would be told is the doors' matter.
+        needs: The broker's companion that it is about; without one nobody is led to it, and it is a 404.
     """
 
     def decorate(view: V) -> V:
         @functools.wraps(view)
         def guarded(**given: Any) -> Response:
             require(scope)
+            check_there(needs)
             check_askable(given)
             browser.check_texts(request.args)
             return rendered(template, **view(**given))
@@ -85,7 +90,7 @@ def page(
         for path in ("", "/") if rule == "/" else (rule,):  # the first page has its address with and without a slash
             bp.add_url_rule(path, endpoint=view.__name__, view_func=guarded, methods=["GET"])
         if title is not None:
-            _entries.append(Entry(title, f"{bp.name}.{view.__name__}", scope, place, of_all))
+            _entries.append(Entry(title, f"{bp.name}.{view.__name__}", scope, place, of_all, needs))
             _entries.sort(key=lambda entry: entry.place)
         return view
 
@@ -100,7 +105,11 @@ def rendered(template: str, code: int = 200, /, **shown: Any) -> Response:
 def entries() -> Sequence[Entry]:
     """Return the pages that the caller may see."""
     who = caller()
-    return [entry for entry in _entries if who.may(entry.scope) and (not entry.of_all or sees_everything(who))]
+    return [
+        entry
+        for entry in _entries
+        if who.may(entry.scope) and (not entry.of_all or sees_everything(who)) and is_there(entry.needs)
+    ]
 
 
 @bp.before_request

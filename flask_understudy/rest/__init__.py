@@ -13,6 +13,7 @@ from . import (  # noqa: F401 - they declare the routes
     audit,
     batches,
     bulk,
+    deliveries,
     document,
     events,
     failures,
@@ -29,6 +30,7 @@ from . import (  # noqa: F401 - they declare the routes
     settings,
     stream,
     tenants,
+    webhooks,
     workers,
     workflows,
 )

@@ -7,7 +7,7 @@ from typing import Any
 from flask import Response, current_app, render_template, url_for
 
 from ..contrib import api
-from .doors import VERSION, bp
+from .doors import VERSION, bp, is_there
 
 TITLE = "Background jobs"
 DESCRIPTION = (
@@ -19,7 +19,13 @@ DESCRIPTION = (
 
 def document() -> dict[str, Any]:
     """Return the OpenAPI 3.1 document of the current application's API."""
-    return api.document(current_app, title=TITLE, version=VERSION, description=DESCRIPTION)
+    return api.document(
+        current_app,
+        title=TITLE,
+        version=VERSION,
+        description=DESCRIPTION,
+        has=lambda view: is_there(getattr(view, "__needs__", None)),
+    )
 
 
 def show_openapi() -> dict[str, Any]:

@@ -19,6 +19,7 @@ from pydantic import BaseModel, Field, StringConstraints
 
 from ..context import Principal
 from ..contrib.api import Answer, Body, Problem, not_found, once, operation, problems
+from ..contrib.api.idempotency import Sealing
 from ..ledger.scope import Scope
 from ..operations import audit
 from ..state import KEY, State
@@ -101,6 +102,7 @@ class Door:
         audit_as: The action's name in the audit; None = it changes nothing.
         body: Model of the body; None = it takes none.
         query: Model of the query; None = it takes none.
+        needs: The broker's companion that it is about; None = every application has what it is about.
     """
 
     view: Callable[..., Any]
@@ -110,6 +112,7 @@ class Door:
     audit_as: str | None
     body: type[BaseModel] | None
     query: type[BaseModel] | None
+    needs: str | None = None
 
 
 #: Every route by its view's name.
@@ -208,6 +211,21 @@ def check_askable(given: Mapping[str, Any]) -> None:
         raise not_found()
 
 
+def is_there(needs: str | None) -> bool:
+    """Whether the application has what a door is about: a companion of its broker, or nothing of the kind."""
+    return needs is None or needs in state().broker.companions
+
+
+def check_there(needs: str | None) -> None:
+    """Refuse what the application does not have.
+
+    Raises:
+        Problem: 404.
+    """
+    if not is_there(needs):
+        raise Problem(404, detail=f"This application has no {needs}.")
+
+
 def door(
     rule: str,
     *,
@@ -223,6 +241,8 @@ def door(
     body_is_optional: bool = False,
     query: type[BaseModel] | None = None,
     errors: tuple[int, ...] = (),
+    needs: str | None = None,
+    seal: Callable[[], Sealing] | None = None,
 ) -> Callable[[V], V]:
     """Declare a route of the API.
 
@@ -241,6 +261,9 @@ def door(
         body_is_optional: Whether a request without a body means defaults.
         query: Model of the query, handed over as `query`.
         errors: Further statuses.
+        needs: The broker's companion that it is about, such as `webhooks`: in an application without one it is a 404,
+            and not described.
+        seal: Returns what keeps its answer for an `Idempotency-Key`, as that tells a secret; None = it tells none.
     """
 
     def decorate(view: V) -> V:
@@ -251,15 +274,17 @@ def door(
         @functools.wraps(described)
         def guarded(**given: Any) -> Any:
             require(scope, opens_to_token=opens_to_token, opens_to_event_key=opens_to_event_key)
+            check_there(needs)
             check_askable(given)
             if audit_as is None:
                 return described(**given)
             target = str(list(given.values())[-1]) if given else ""
-            return _audited(audit_as, functools.partial(described, **given), target)
+            return _audited(audit_as, functools.partial(described, **given), target, None if seal is None else seal())
 
         guarded.__guard__ = scope  # type: ignore[attr-defined]
         guarded.__audit__ = audit_as  # type: ignore[attr-defined]
-        DOORS[view.__name__] = Door(view, rule, method, scope, audit_as, body, query)
+        guarded.__needs__ = needs  # type: ignore[attr-defined]
+        DOORS[view.__name__] = Door(view, rule, method, scope, audit_as, body, query, needs)
         for endpoint, path in {view.__name__: rule, **also}.items():
             bp.add_url_rule(path, endpoint=endpoint, view_func=guarded, methods=[method])
         return view
@@ -283,6 +308,7 @@ def act(door: Door, given: Mapping[str, Any], body: BaseModel | None = None, que
         Problem: 401, 403, or what the view refuses.
     """
     require(door.scope)
+    check_there(door.needs)
     check_askable(given)
     session, target = state().db.session, str(list(given.values())[-1]) if given else ""
     arguments = {**given, **({} if body is None else {"body": body})}
@@ -298,12 +324,12 @@ def act(door: Door, given: Mapping[str, Any], body: BaseModel | None = None, que
     return answer
 
 
-def _audited(action: str, act: Callable[[], Any], target: str) -> Any:
+def _audited(action: str, act: Callable[[], Any], target: str, seal: Sealing | None) -> Any:
     """Do it once, in one transaction with its line in the audit; what fails leaves nothing behind."""
     session, who = state().db.session, caller().principal
     session.rollback()
     try:
-        return once(session, who.tenant, who.subject, lambda: _told(action, target, act))
+        return once(session, who.tenant, who.subject, lambda: _told(action, target, act), seal=seal)
     except BaseException:
         session.rollback()
         raise
@@ -349,7 +375,9 @@ __all__ = [
     "bp",
     "caller",
     "check_askable",
+    "check_there",
     "door",
+    "is_there",
     "job_tokens",
     "note",
     "require",

@@ -138,7 +138,14 @@ def _json(model: BaseModel) -> Response:
     return Response(model.model_dump_json(by_alias=True), content_type=JSON)
 
 
-def document(app: Flask, *, title: str, version: str, description: str = "") -> dict[str, Any]:
+def document(
+    app: Flask,
+    *,
+    title: str,
+    version: str,
+    description: str = "",
+    has: Callable[[Callable[..., Any]], bool] = lambda view: True,
+) -> dict[str, Any]:
     """Return the OpenAPI 3.1 document of every view of an application that is an `operation`.
 
     Args:
@@ -146,8 +153,9 @@ def document(app: Flask, *, title: str, version: str, description: str = "") -> 
         title: Of the API.
         version: Of the API.
         description: Of the API, in Markdown.
+        has: Says of a view whether it is described; default all are.
     """
-    found = list(_operations(app))
+    found = [one for one in _operations(app) if has(app.view_functions[one[0].endpoint])]
     names, components = _schemas([operation for _, _, operation in found])
     paths: dict[str, dict[str, Any]] = {}
     for rule, method, operation_ in found:

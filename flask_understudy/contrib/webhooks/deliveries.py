@@ -110,6 +110,13 @@ class Deliveries:
         query = query.order_by(WebhookDelivery.created_at.desc(), WebhookDelivery.id.desc()).limit(limit)
         return list(self.session.scalars(query))
 
+    def made_at(self, tenant: str, event: str, since: datetime) -> Sequence[datetime]:
+        """Return when a tenant's deliveries of an event were made, from a time on, the oldest first."""
+        mine = sa.select(WebhookDelivery.created_at).where(
+            WebhookDelivery.tenant == tenant, WebhookDelivery.created_at >= since, WebhookDelivery.event == event
+        )
+        return self.session.scalars(mine.order_by(WebhookDelivery.created_at)).all()
+
     def attempts(self, delivery: WebhookDelivery) -> Sequence[WebhookAttempt]:
         """Return what was tried for a delivery, in order."""
         mine = sa.select(WebhookAttempt).where(WebhookAttempt.delivery_id == delivery.id)

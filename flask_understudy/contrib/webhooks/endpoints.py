@@ -16,7 +16,17 @@ from .destinations import Rules
 from .errors import InvalidWebhook, WebhookConflict
 from .sealing import Seal
 from .signing import new_secret
-from .tables import BY_HAND, WebhookAttempt, WebhookDelivery, WebhookEndpoint, new_id, now
+from .tables import (
+    BY_HAND,
+    DELIVERY_STATES,
+    FAILED,
+    WebhookAttempt,
+    WebhookBreaker,
+    WebhookDelivery,
+    WebhookEndpoint,
+    new_id,
+    now,
+)
 
 EVERY_EVENT = "*"
 MOST_ENDPOINTS = 50
@@ -24,9 +34,28 @@ MOST_EVENTS = 50
 LONGEST_DESCRIPTION = 200
 SHORTEST_SECRET, LONGEST_SECRET = 8, 200
 OVERLAP = timedelta(hours=24)
+DAY = timedelta(hours=24)
 
 _EVENT = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 _LONGEST_EVENT = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """How an endpoint does.
+
+    Attributes:
+        deliveries: Made within the last 24 hours.
+        failed: How many of those failed.
+        failures: Attempts in a row that failed.
+        resting_until: Until when nothing is sent, as too many did; once that is past one delivery is the probe. None =
+            it does not rest.
+    """
+
+    deliveries: int = 0
+    failed: int = 0
+    failures: int = 0
+    resting_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +109,23 @@ class Endpoints:
         """Return an endpoint whoever's it is, for operators; None for none."""
         return self.session.get(WebhookEndpoint, id)
 
-    def page(self, tenant: str | None, limit: int) -> Sequence[WebhookEndpoint]:
-        """Return a tenant's first endpoints, the oldest first; None = of all tenants, which operators ask for."""
+    def page(
+        self, tenant: str | None, limit: int, after: tuple[datetime, str] | None = None
+    ) -> Sequence[WebhookEndpoint]:
+        """Return a tenant's endpoints, the oldest first.
+
+        Args:
+            tenant: Whose; None = of all tenants, which operators ask for.
+            limit: How many at the most.
+            after: Time and id of the last one on the page before.
+        """
         query = sa.select(WebhookEndpoint)
         if tenant is not None:
             query = query.where(WebhookEndpoint.tenant == tenant)
+        if after is not None:
+            moment = sa.literal(after[0], WebhookEndpoint.created_at.type)
+            place = sa.tuple_(WebhookEndpoint.created_at, WebhookEndpoint.id)
+            query = query.where(place > sa.tuple_(moment, sa.literal(after[1])))
         return self.session.scalars(query.order_by(WebhookEndpoint.created_at, WebhookEndpoint.id).limit(limit)).all()
 
     def of_tenant(self, tenant: str) -> Sequence[WebhookEndpoint]:
@@ -95,6 +136,28 @@ class Endpoints:
     def listening(self, tenant: str, event: str) -> list[WebhookEndpoint]:
         """Return a tenant's endpoints that want to hear of an event now."""
         return [e for e in self.of_tenant(tenant) if e.enabled and (event in e.events or EVERY_EVENT in e.events)]
+
+    def figures(self, endpoints: Sequence[WebhookEndpoint]) -> dict[str, Figures]:
+        """Return how endpoints do, by their ids."""
+        ids = [endpoint.id for endpoint in endpoints]
+        day = (
+            sa.select(WebhookDelivery.endpoint_id, WebhookDelivery.state, sa.func.count())
+            .where(WebhookDelivery.endpoint_id.in_(ids), WebhookDelivery.created_at >= now() - DAY)
+            .group_by(WebhookDelivery.endpoint_id, WebhookDelivery.state)
+        )
+        counts = {(id, state): n for id, state, n in self.session.execute(day)}
+        failing = sa.select(WebhookBreaker.key, WebhookBreaker.failures, WebhookBreaker.open_until).where(
+            WebhookBreaker.key.in_(ids)
+        )
+        breakers = {key: (failures, until) for key, failures, until in self.session.execute(failing)}
+        return {
+            id: Figures(
+                sum(counts.get((id, state), 0) for state in DELIVERY_STATES),
+                counts.get((id, FAILED), 0),
+                *breakers.get(id, (0, None)),
+            )
+            for id in ids
+        }
 
     def change(self, endpoint: WebhookEndpoint, **values: Any) -> None:
         """Set `url`, `events`, `description` or `enabled`; enabling it forgets what failed.

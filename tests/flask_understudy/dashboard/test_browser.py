@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from werkzeug.serving import make_server
 
 from flask_understudy.clock.bulks import bulks
+from flask_understudy.contrib.webhooks.sending import Webhooks
 from flask_understudy.dashboard.pages import _entries
 from tests.flask_understudy.conftest import MakeSite
 from tests.flask_understudy.dashboard.conftest import PREFIX
@@ -97,10 +98,17 @@ def every_page(api: Api) -> list[str]:
     jobs, work = api.site.jobs, api.actors["work"]
     with api.site.app.app_context():
         jobs.schedules.register("digest", work, "every 1 hour", {"to": "ada@example.com"}, tenant="acme")
+        hooks = Webhooks(jobs)
+        endpoint = hooks.endpoints.create("acme", f"https://example.com/{'long' * 60}", ["*"], description=HOSTILE)[
+            0
+        ].id
+        delivery = hooks.publish("incident.created", {"title": HOSTILE}, "acme")[0].id
+        api.site.db.session.commit()
         batch = jobs.batch([work.message_with_options(args=(str(n),), tenant="acme") for n in range(2)], name="mails")
     with api.site.app.test_request_context():
         listed = [api.site.app.url_for(entry.endpoint).removeprefix(PREFIX) for entry in _entries]
     one = [f"/jobs/{job}", "/queues/reports", "/schedules/digest", f"/batches/{batch.id}", "/types/work"]
+    one += ["/webhooks/new", f"/webhooks/{endpoint}", f"/webhooks/{endpoint}/edit", f"/deliveries/{delivery}"]
     return [*listed, *one, "/jobs?q=type:broken", "/scheduled"]
 
 

@@ -7,11 +7,26 @@ from typing import Any
 
 import pytest
 
+from flask_understudy.contrib.webhooks.sending import Webhooks
 from flask_understudy.dashboard.pages import POLICY, _entries
 from tests.flask_understudy.dashboard.conftest import PREFIX, Person, signed_in
 from tests.flask_understudy.rest.conftest import Api
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>'\"&{{7*7}}"
+
+
+@pytest.fixture
+def api(api: Api) -> Api:
+    """The API of a site that has something for every page."""
+    Webhooks(api.site.jobs)
+    return api
+
+
+@pytest.fixture
+def sqlite_api(sqlite_api: Api) -> Api:
+    """The same on SQLite."""
+    Webhooks(sqlite_api.site.jobs)
+    return sqlite_api
 
 
 def pages(api: Api) -> list[str]:
@@ -118,6 +133,8 @@ def test_what_is_another_tenant_s_is_not_there(api: Api) -> None:
         "/events/none",
         "/events/types/none",
         "/batches/none",
+        "/webhooks/none",
+        "/deliveries/none",
     ],
 )
 def test_what_is_not_there_is_a_page_that_says_so(sqlite_api: Api, path: str) -> None:

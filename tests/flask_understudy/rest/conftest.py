@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import dramatiq
 import pytest
@@ -38,13 +38,13 @@ class Api:
     caller: str = f"acme/olga/{EVERY_SCOPE}"
     actors: dict[str, dramatiq.Actor[Any, Any]] = field(default_factory=dict)
 
-    def as_(self, tenant: str = "acme", subject: str = "olga", scopes: str = EVERY_SCOPE) -> Api:
+    def as_(self, tenant: str = "acme", subject: str = "olga", scopes: str = EVERY_SCOPE) -> Self:
         """The same API for another caller."""
-        return Api(self.site, f"{tenant}/{subject}/{scopes}", self.actors)
+        return type(self)(self.site, f"{tenant}/{subject}/{scopes}", self.actors)
 
-    def anonymous(self) -> Api:
+    def anonymous(self) -> Self:
         """The same API for nobody."""
-        return Api(self.site, "", self.actors)
+        return type(self)(self.site, "", self.actors)
 
     def __call__(self, method: str, path: str, **options: Any) -> TestResponse:
         """Send a request below the prefix."""

@@ -13,6 +13,7 @@ from openapi_spec_validator import validate
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
+from flask_understudy.contrib.webhooks.sending import Webhooks
 from tests.flask_understudy.conftest import MakeSite
 from tests.flask_understudy.rest.conftest import EVERY_SCOPE, PREFIX, Api, open_api
 
@@ -23,6 +24,7 @@ CALLER = {"Authorization": f"Bearer acme/olga/{EVERY_SCOPE} tenants"}
 
 
 def test_the_document_is_valid_and_has_every_route(sqlite_api: Api) -> None:
+    Webhooks(sqlite_api.site.jobs)
     described = sqlite_api.anonymous().get("/openapi.json")
     validate(described)
 
@@ -64,6 +66,7 @@ def schema(make_site: MakeSite, sqlite_ledger: str, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("flask_understudy.rest.following.LOOK_SECONDS", 0.01)
     monkeypatch.setattr("flask_understudy.rest.stream.LOOK_SECONDS", 0.01)
     api = open_api(make_site(sqlite_ledger))
+    Webhooks(api.site.jobs)
     api.site.worker.run(api.send("a@b.c"))
     api.fail()
     api.send("b@b.c")

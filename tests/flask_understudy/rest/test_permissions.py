@@ -10,6 +10,7 @@ import pytest
 from werkzeug.routing import Rule
 
 from flask_understudy import Event, step
+from flask_understudy.contrib.webhooks.sending import Webhooks
 from flask_understudy.operations import approvals
 from tests.flask_understudy.rest.conftest import EVERY_SCOPE, PREFIX, Api
 
@@ -32,6 +33,15 @@ BODIES: dict[str, Any] = {
     "amend_schedule": {"missed": "all"},
     "send_batch": {"jobs": [{"type": "work"}]},
     "limit_key": {"concurrency": 5},
+    "create_endpoint": {"url": "https://example.com/hook", "events": ["*"]},
+    "change_endpoint": {"description": "theirs"},
+    "replay_endpoint": {"since": "2026-01-01T00:00:00Z"},
+    "send_webhook": {
+        "url": "https://example.com/hook",
+        "payload": {},
+        "secret": "webhook-secret",
+        "eventType": "told",
+    },
 }
 
 
@@ -52,6 +62,20 @@ def call(api: Api, rule: Rule, method: str, **values: str) -> Any:
     path = re.sub(r"<(?P<kind>\w+:)?(?P<name>\w+)>", value, rule.rule.removeprefix(PREFIX))
     body = BODIES.get(rule.endpoint.removeprefix("understudy."))
     return api(method, path, **({"json": body} if body is not None else {}))
+
+
+@pytest.fixture
+def api(api: Api) -> Api:
+    """The API of a site that sends webhooks, too."""
+    Webhooks(api.site.jobs)
+    return api
+
+
+@pytest.fixture
+def sqlite_api(sqlite_api: Api) -> Api:
+    """The same on SQLite."""
+    Webhooks(sqlite_api.site.jobs)
+    return sqlite_api
 
 
 @pytest.fixture(autouse=True)
@@ -105,6 +129,8 @@ def test_another_tenant_s_things_are_not_there(api: Api) -> None:
         "schedule_name": "secret digest",
         "batch_id": "",
         "key": "their-key",
+        "endpoint_id": "",
+        "delivery_id": "",
     }
 
     @api.site.jobs.actor(queue_name="email")
@@ -129,7 +155,10 @@ def test_another_tenant_s_things_are_not_there(api: Api) -> None:
     api.post("/schedules", 201, json=BODIES["register_schedule"])
     theirs["batch_id"] = other.post("/batches", 202, json={"jobs": [{"type": "broken"}]})["id"]
     api.send("their own words", tenant="other", concurrency_key="their-key")
-    nowhere = ("event_id", "job_id", "approval_id", "batch_id")
+    hook = {**BODIES["create_endpoint"], "description": "their own words"}
+    endpoint = theirs["endpoint_id"] = other.post("/webhooks/endpoints", 201, json=hook)["endpoint"]["id"]
+    theirs["delivery_id"] = other.post(f"/webhooks/endpoints/{endpoint}/test", 202)["id"]
+    nowhere = ("event_id", "job_id", "approval_id", "batch_id", "endpoint_id", "delivery_id")
     unknown = {
         **theirs,
         **dict.fromkeys(nowhere, "0" * 36),
@@ -138,7 +167,7 @@ def test_another_tenant_s_things_are_not_there(api: Api) -> None:
         "fingerprint": "0" * 16,
         "bulk_id": "0" * 36,
     }
-    before = api.site.job(theirs["job_id"])
+    before, subscribed = api.site.job(theirs["job_id"]), other.get(f"/webhooks/endpoints/{endpoint}")
 
     for rule, method, view in routes(api):
         if view.__guard__ in {"public", "tenants", "link"}:
@@ -153,6 +182,7 @@ def test_another_tenant_s_things_are_not_there(api: Api) -> None:
 
     after = api.site.job(theirs["job_id"])
     assert other.get("/schedules/secret digest") == schedule
+    assert other.get(f"/webhooks/endpoints/{endpoint}") == subscribed
     assert (after.state, after.fence, after.priority, after.run_at) == (
         before.state,
         before.fence,

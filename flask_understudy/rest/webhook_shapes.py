@@ -6,23 +6,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from app.services.shapes import Shape
-from flask_understudy.contrib.api import Body, Instant
+from ..contrib.api import Body
+from .paging import PageOf
+from .shapes import Instant, Shape
 
 Url = Annotated[str, StringConstraints(max_length=2_000)]
 Secret = Annotated[str, StringConstraints(max_length=200)]
 Event = Annotated[str, StringConstraints(max_length=100)]
 Events = Annotated[list[Event], Field(max_length=50)]
 Description = Annotated[str, StringConstraints(max_length=200)]
-
-
-class Single(Body):
-    """A webhook that is sent once, without a subscription."""
-
-    url: Url
-    payload: Any
-    secret: Secret
-    event_type: Event
 
 
 class NewEndpoint(Body):
@@ -34,7 +26,7 @@ class NewEndpoint(Body):
     secret: Secret | None = Field(default=None, description="What signs; without one it is made here.")
 
 
-class Change(Body):
+class EndpointChange(Body):
     """What is to be different; what is not given stays."""
 
     url: Url = ""
@@ -56,19 +48,11 @@ class Since(Body):
     since: Instant
 
 
-class Page(Body):
-    """Which part of the list."""
-
-    endpoint: Annotated[str, StringConstraints(max_length=36)] | None = None
-    state: Literal["pending", "delivered", "failed"] | None = None
-    limit: int = Field(50, ge=1, le=200)
-    cursor: Annotated[str, StringConstraints(max_length=500)] | None = None
-
-
 class EndpointShape(Shape):
     """A subscription."""
 
     id: str
+    tenant: str
     url: str = Field(description="Without its query for callers that may not change it.")
     description: str
     events: list[str]
@@ -77,6 +61,12 @@ class EndpointShape(Shape):
     old_secret_until: Instant | None = Field(description="Until when a rotation lasts.")
     created_at: Instant
     updated_at: Instant
+    deliveries: int = Field(description="Made within the last 24 hours.")
+    failed: int = Field(description="How many of those failed.")
+    failures: int = Field(description="Attempts in a row that failed; after five it rests.")
+    resting_until: Instant | None = Field(
+        description="Until when nothing is sent; once that is past one delivery is the probe. null = it does not rest."
+    )
 
 
 class MadeEndpoint(Shape):
@@ -87,15 +77,40 @@ class MadeEndpoint(Shape):
 
 
 class EndpointList(Shape):
-    """All subscriptions."""
+    """A page of subscriptions; a tenant's fit on one."""
 
     data: list[EndpointShape]
+    next_cursor: str | None
+
+
+class Replayed(Shape):
+    """How much is delivered again."""
+
+    replayed: int = Field(description="Up to 1,000 at a time.")
+
+
+class Single(Body):
+    """A webhook that is sent once, without a subscription."""
+
+    url: Url
+    payload: Any
+    secret: Secret
+    event_type: Event
+
+
+class DeliveriesQuery(PageOf):
+    """Which part of the list."""
+
+    endpoint: Annotated[str, StringConstraints(max_length=36)] | None = None
+    state: Literal["pending", "delivered", "failed"] | None = None
+    limit: int = Field(50, ge=1, le=200)
 
 
 class DeliveryShape(Shape):
     """What one receiver is told, and how that went."""
 
     id: str = Field(description="Travels as webhook-id, the same in all attempts.")
+    tenant: str
     endpoint_id: str | None = Field(description="null = sent without a subscription.")
     event: str
     state: str
@@ -114,7 +129,7 @@ class DeliveryPage(Shape):
     next_cursor: str | None
 
 
-class AttemptShape(Shape):
+class WebhookAttemptShape(Shape):
     """One request."""
 
     number: int
@@ -129,11 +144,6 @@ class DeliveryDetail(Shape):
     """A delivery with its attempts."""
 
     delivery: DeliveryShape
+    url: str = Field(description="Where it goes; without its query for callers that may not change it.")
     body: str | None = Field(description="What is sent, as text; null without the scope `payload`.")
-    tries: list[AttemptShape]
-
-
-class Replayed(Shape):
-    """How much is delivered again."""
-
-    replayed: int = Field(description="Up to 1,000 at a time.")
+    tries: list[WebhookAttemptShape]

@@ -1,1 +1,0 @@
-"""Webhooks as the HTTP doors show them."""
