@@ -116,7 +116,7 @@ def replay(state: State, id: str, scope: Scope = EVERYTHING, *, payload: dict[st
         state: The application's side of the library.
         id: The job to repeat.
         scope: Whose jobs may be touched.
-        payload: Arguments by name, instead of the job's own; what is withheld in them is the job's own.
+        payload: Arguments by name, instead of the job's own; see `payloads.restored` for what is withheld.
 
     Returns:
         The new job's id; with a dedup key that a live job holds, that job's.
@@ -164,6 +164,17 @@ def replay_within(state: State, connection: Connection, ids: Sequence[str], told
     return len(messages)
 
 
+def changed(state: State, id: str, payload: dict[str, Any], scope: Scope = EVERYTHING) -> list[str]:
+    """Return the names of the arguments of a job that a payload would change.
+
+    Raises:
+        JobNotFound: There is no such job.
+        InvalidJob: The payload is no JSON.
+    """
+    job = existing(state, id, scope)
+    return payloads.changed(state.broker.actors.get(job.actor), job, payload)
+
+
 def run_now(state: State, id: str, scope: Scope = EVERYTHING) -> None:
     """Let a delayed job run now (T2 before its time).
 
@@ -201,7 +212,7 @@ def amend(
         priority: -1000 to 1000.
         queue: A queue that is declared.
         run_at: Aware time up to ten years away; one that has passed means now.
-        payload: Arguments by name, instead of all it has; what is withheld in them stays as it is.
+        payload: Arguments by name, instead of all it has; see `payloads.restored` for what is withheld.
 
     Raises:
         JobNotFound: There is no such job.

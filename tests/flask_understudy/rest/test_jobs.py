@@ -293,25 +293,94 @@ def test_a_time_that_has_passed_means_now(api: Api) -> None:
     assert changed["runAt"] > "2026"
 
 
-def test_arguments_that_come_back_withheld_stay_as_they_are(api: Api) -> None:
-    @api.site.jobs.actor(queue_name="email", actor_name="order")
+OWN = {
+    "to": {"password": "pw77", "lines": [{"api_key": "k1"}, "eyJhbGciOiJI.eyJzdWIiOiIx.c2ln"]},
+    "n": 1,
+    "token": "REAL",
+}
+
+
+def _ordered(caller: Api, **options: Any) -> str:
+    @caller.site.jobs.actor(queue_name="email", actor_name="order", **options)
     def order(to: dict[str, Any], n: int = 0, token: str = "") -> None:
         """Takes what it gets."""
 
-    api.actors["order"] = order
-    id = api.send(
-        {"password": "pw77", "lines": [{"api_key": "k1"}, "eyJhbGciOiJI.eyJzdWIiOiIx.c2ln"]}, 1, "REAL", actor="order"
-    )
+    caller.actors["order"] = order
+    return caller.send(*OWN.values(), actor="order")
+
+
+def test_arguments_that_come_back_as_shown_stay_as_they_are(api: Api) -> None:
+    id = _ordered(api)
     seen = api.get(f"/{id}")["payload"]
+    assert (seen["token"], seen["to"]["password"]) == ("***", "***")
 
-    api.patch(f"/{id}", json={"payload": {**seen, "n": 2}})
-    new = api.post(f"/{id}/replay", 202, json={"payload": {**seen, "n": 3}})["id"]
+    api.patch(f"/{id}", json={"payload": dict(reversed(seen.items())), "priority": 3})
+    new = api.post(f"/{id}/replay", 202, json={"payload": seen})["id"]
 
-    own = {"to": {"password": "pw77", "lines": [{"api_key": "k1"}, "eyJhbGciOiJI.eyJzdWIiOiIx.c2ln"]}, "token": "REAL"}
-    assert api.site.job(id).kwargs == {**own, "n": 2}
-    assert api.site.job(new).kwargs == {**own, "n": 3}
-    refused = api.patch(f"/{id}", 422, json={"payload": {"to": "***"}})
-    assert "payload.to" in refused["detail"]
+    assert api.site.job(id).kwargs == api.site.job(new).kwargs == OWN
+    assert [line["detail"]["arguments"] for line in api.get("/audit")["data"]] == [[], []]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"n": 2},
+        {"to": {"password": "***", "lines": []}, "token": "new"},
+        {"to": {"password": "new", "lines": [{"api_key": "new"}, "***"]}, "token": "new"},
+        {"token": "new"},
+        {"to": {}},
+        {"to": None},
+        {"n": True},
+    ],
+    ids=["shown", "nested", "text", "secret", "dropped", "none", "type"],
+)
+def test_what_is_withheld_is_not_kept_beside_a_change(sqlite_api: Api, change: dict[str, Any]) -> None:
+    """Whoever sees no secret could have it sent to somebody else."""
+    id = _ordered(sqlite_api, api=True)
+    payload = {**sqlite_api.get(f"/{id}")["payload"], **change}
+
+    for method, path in (("PATCH", f"/{id}"), ("POST", f"/{id}/replay")):
+        refused = sqlite_api(method, path, json={"payload": payload})
+        assert (refused.status_code, "give the value anew" in refused.json["detail"]) == (422, True), refused.text
+        assert "payload." in refused.json["detail"]
+
+    assert [job.id for job in sqlite_api.site.all_jobs()] == [id]
+    assert sqlite_api.site.job(id).args == list(OWN.values())
+    assert sqlite_api.get("/audit")["data"] == []
+
+
+def test_arguments_are_given_anew_and_the_audit_names_them(api: Api) -> None:
+    id = _ordered(api, api=True)
+    anew = {"to": {"note": "*** rated"}, "token": "NEW"}
+
+    new = api.post(f"/{id}/replay", 202, json={"payload": {**anew, "n": 1}})["id"]
+    api.patch(f"/{id}", json={"payload": anew})
+
+    assert (api.site.job(id).kwargs, api.site.job(new).kwargs) == (anew, {**anew, "n": 1})
+    amended, replayed = api.get("/audit")["data"]
+    assert amended["detail"] == {"changes": ["payload"], "arguments": ["n", "to", "token"]}
+    assert replayed["detail"] == {"replayed_as": new, "arguments": ["to", "token"]}
+
+
+def test_what_the_api_may_not_send_is_repeated_but_not_changed(api: Api) -> None:
+    id = _ordered(api)
+
+    for method, path in (("PATCH", f"/{id}"), ("POST", f"/{id}/replay")):
+        refused = api(method, path, json={"payload": {"to": {}}})
+        assert refused.status_code == 403
+        assert "'order' cannot be sent through the API" in refused.json["detail"]
+
+    assert api.site.job(id).args == list(OWN.values())
+    new = api.post(f"/{id}/replay", 202)["id"]
+    assert api.site.job(new).args == list(OWN.values())
+
+
+def test_stars_that_withhold_nothing_are_a_text(sqlite_api: Api) -> None:
+    id = sqlite_api.send("***")
+
+    assert sqlite_api.patch(f"/{id}", json={"payload": {"to": "***", "n": 2}})["payload"] == {"to": "***", "n": 2}
+    other = sqlite_api.send("a@b.c")
+    assert "payload.to" in sqlite_api.patch(f"/{other}", 422, json={"payload": {"to": "***"}})["detail"]
 
 
 @pytest.mark.requirement("I12")
