@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from flask_understudy.operations import bulk
 from tests.flask_understudy.rest.conftest import Api
 
 
@@ -111,6 +112,38 @@ def test_jobs_are_counted_on_demand(api: Api) -> None:
 def test_secrets_cannot_be_searched(api: Api) -> None:
     api.get("?payload=token:x", 403)
     api.as_(scopes="read").get("?payload=to:x", 403)
+
+
+@pytest.mark.requirement("P04")
+def test_what_an_actor_withholds_cannot_be_searched(api: Api) -> None:
+    jobs = api.site.jobs
+
+    @jobs.actor(queue_name="email", actor_name="pin", sensitive=("code",))
+    def pin(to: str, code: str) -> None:
+        """Has one argument withheld."""
+
+    @jobs.actor(queue_name="email", actor_name="sealed", sensitive=True)
+    def sealed(to: str) -> None:
+        """Has all of them withheld."""
+
+    api.actors |= {"pin": pin, "sealed": sealed}
+    by_place, by_name = api.send("ada", "1234", actor="pin"), api.send("ada", actor="pin", kwargs={"code": "1234"})
+    hidden = api.send("ada", actor="sealed")
+    other = api.send("1234", 1234)
+
+    for path in ("code:1234", "code.deeper:1", "to.code.card:1", "to.kwargs.code:1234", "to:4111 1111 1111 1111"):
+        assert "withheld" in api.get(f"?payload={path}", 403)["detail"]
+        wanted = {"action": "cancel", "filter": {"payload": [path]}, "dryRun": True}
+        api.post("/bulk", 403, json=wanted)
+    assert ids(api.get("?payload=1:1234")) == [other]
+    assert set(ids(api.get("?payload=to:ada"))) == set(ids(api.get("?payload=0:ada"))) == {by_place, by_name}
+    assert api.get("?payload=to:ada&type=sealed&count=true")["total"] == 0
+    wanted = {"action": "cancel", "filter": {"payload": ["to:ada"]}}
+    started = api.post("/bulk", 202, json=wanted)["id"]
+    while bulk.step(api.site.state, started).state == "running":
+        pass
+    assert api.site.job(hidden).state == "waiting"
+    assert api.site.job(by_place).state == api.site.job(by_name).state == "cancelled"
 
 
 @pytest.mark.parametrize(
