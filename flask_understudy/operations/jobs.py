@@ -137,8 +137,8 @@ def replayed(state: State, job: Job, payload: dict[str, Any] | None = None) -> d
     if job.actor not in state.broker.actors:
         raise InvalidJob(f"Job {job.id} cannot be replayed: no actor is named {job.actor!r} in this release.")
     if payload is not None:
-        payload = payloads.restored(state.broker.actors[job.actor], job, payload)
-        check_payload(state.broker.actors[job.actor], payload)
+        actor = state.broker.actors[job.actor]
+        payload = check_payload(actor, payloads.restored(actor, job, payload))
     options = {**job.options, "tenant": job.tenant, "owner": job.owner, "priority": job.priority, "replay_of": job.id}
     optional = {"tags": job.tags, "dedup_key": job.dedup_key, "correlation_id": job.correlation_id}
     optional["event_id"] = job.event_id
@@ -231,7 +231,7 @@ def amend(
         actor = state.broker.actors.get(job.actor)
         payload = payloads.restored(actor, job, payload)
         if actor is not None:
-            check_payload(actor, payload)
+            payload = check_payload(actor, payload)
         kwargs = encode_payload(job.actor, (), payload, state.config)[1]
     with transaction(state) as connection:
         due = transitions.amend(

@@ -13,6 +13,7 @@ from ..encoding import encode
 from ..errors import InvalidJob
 from ..ledger import Job, Schedule
 from ..redaction import WITHHELD, redacted_arguments
+from ..signatures import named_payload
 
 
 def shown(actor: dramatiq.Actor[Any, Any] | None, job: Job | Schedule) -> dict[str, Any]:
@@ -34,7 +35,8 @@ def changed(actor: dramatiq.Actor[Any, Any] | None, job: Job, given: Mapping[str
     Raises:
         InvalidJob: What is given is no JSON.
     """
-    seen, wanted = shown(actor, job), json.loads(encode(dict(given), "The payload"))
+    named = dict(given) if actor is None else named_payload(actor, given)
+    seen, wanted = shown(actor, job), json.loads(encode(named, "The payload"))
     return sorted(
         name
         for name in {*seen, *wanted}
