@@ -167,10 +167,10 @@ def test_cancel_by_filter_reaches_more_jobs_than_one_step_does(cli: Typist) -> N
 
 
 def test_arguments_that_were_searched_for_are_not_kept_in_the_audit(sqlite_cli: Typist) -> None:
-    sqlite_cli.send("ada@example.com")
+    sqlite_cli.send("lovelace@example.com")
 
-    sqlite_cli("cancel", "--payload", "to:ada@example.com", "--yes")
+    sqlite_cli("cancel", "--payload", "to:lovelace@example.com", "--yes")
 
     lines = sqlite_cli("audit", "--json").json["data"]
-    assert "ada" not in str(lines)
+    assert "lovelace" not in str(lines)
     assert lines[-1]["detail"]["filter"]["payload"] == ["to"]
