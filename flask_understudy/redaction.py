@@ -49,16 +49,31 @@ def redacted_arguments(
     Secret is what the actor names in `sensitive` (`True` = everything) and whatever has a secret's name. An actor that
     this process does not know has everything withheld.
     """
-    if actor is None or actor.options.get("sensitive") is True:
+    if actor is None or withholds_all(actor):
         return tuple(WITHHELD for _ in args), dict.fromkeys(kwargs, WITHHELD)
-    named = set(actor.options.get("sensitive") or ())
     names = list(inspect.signature(actor.fn).parameters)
     names += [""] * max(0, len(args) - len(names))
 
     def show(name: str, value: Any) -> Any:
-        return WITHHELD if name in named or SECRET.search(name) else redacted(value, actor.broker.actors)
+        return WITHHELD if withholds(actor, name) else redacted(value, actor.broker.actors)
 
     return tuple(map(show, names, args)), {name: show(name, value) for name, value in kwargs.items()}
+
+
+def withholds_all(actor: dramatiq.Actor[Any, Any]) -> bool:
+    """Whether an actor has all its arguments withheld."""
+    return actor.options.get("sensitive") is True
+
+
+def withholds(actor: dramatiq.Actor[Any, Any], parameter: str) -> bool:
+    """Whether an actor has an argument withheld, by its name."""
+    return parameter in (actor.options.get("sensitive") or ()) or SECRET.search(parameter) is not None
+
+
+def withholds_at(actor: dramatiq.Actor[Any, Any], position: int) -> bool:
+    """Whether an actor has an argument withheld, by its position."""
+    names = list(inspect.signature(actor.fn).parameters)
+    return position < len(names) and withholds(actor, names[position])
 
 
 def redacted(value: Any, actors: Mapping[str, dramatiq.Actor[Any, Any]] | None = None) -> Any:

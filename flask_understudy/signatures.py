@@ -10,6 +10,7 @@ from typing import Any
 
 import dramatiq
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic.alias_generators import to_camel
 from pydantic.errors import PydanticUserError
 
 from .encoding import encode
@@ -23,19 +24,44 @@ def schema_of(actor: dramatiq.Actor[Any, Any]) -> dict[str, Any]:
     return _model(actor.fn).model_json_schema()
 
 
-def check_payload(actor: dramatiq.Actor[Any, Any], payload: Mapping[str, Any]) -> None:
-    """Refuse arguments by name that an actor does not take.
+def named_payload(actor: dramatiq.Actor[Any, Any], payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Return arguments by name as the actor calls them: `reportId` is its `report_id`, unless it has a `reportId` too.
 
     Raises:
-        InvalidJob: One is missing, unknown or of another type; names it.
+        InvalidJob: One is there by both names.
     """
+    parameters = inspect.signature(actor.fn).parameters
+    own = {to_camel(name): name for name in parameters}
+    named: dict[str, Any] = {}
+    for given, value in payload.items():
+        name = given if given in parameters else own.get(given, given)
+        if name in named:
+            raise InvalidJob(
+                f"The payload does not fit {actor.actor_name}: {name} is there twice, also as {to_camel(name)}."
+            )
+        named[name] = value
+    return named
+
+
+def check_payload(actor: dramatiq.Actor[Any, Any], payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Return arguments by name as the actor calls them, and refuse what it does not take.
+
+    Args:
+        actor: The actor.
+        payload: Its arguments; names may be in camelCase, as those of the HTTP API are.
+
+    Raises:
+        InvalidJob: One is missing, unknown, there twice or of another type; names it.
+    """
+    named = named_payload(actor, payload)
     try:
-        _model(actor.fn).model_validate_json(encode(dict(payload), "The payload"), strict=True)
+        _model(actor.fn).model_validate_json(encode(named, "The payload"), strict=True)
     except ValidationError as problem:
         wrong = "; ".join(
             f"{'.'.join(map(str, error['loc'])) or 'payload'}: {error['msg']}" for error in problem.errors()[:5]
         )
         raise InvalidJob(f"The payload does not fit {actor.actor_name}: {wrong}.") from None
+    return named
 
 
 @functools.cache

@@ -84,7 +84,7 @@ def enqueue(
         )
     args, kwargs = ((), arguments) if isinstance(arguments, dict) else (tuple(arguments), {})
     if not args:
-        check_payload(actor, kwargs)
+        kwargs = check_payload(actor, kwargs)
     named = {"run_at": run_at, "priority": priority, "dedup_key": dedup_key, "tags": [*tags] or None, "tenant": tenant}
     message = actor.message_with_options(
         args=args, kwargs=kwargs, **{key: value for key, value in named.items() if value is not None}

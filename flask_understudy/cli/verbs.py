@@ -111,8 +111,9 @@ def replay(job_id: str, payload: dict[str, Any] | None, as_json: bool) -> None:
       flask jobs replay 5f0c2f4e-… --payload '{"to": "b@example.com", "subject": "Hello"}'
     """
     with audited("job.replay", job_id) as line:
+        arguments = {} if payload is None else {"arguments": operations.changed(state(), job_id, payload)}
         new = operations.replay(state(), job_id, payload=payload)
-        line.detail = {"replayed_as": new}
+        line.detail = {"replayed_as": new, **arguments}
     _told({"id": new, "replayOf": job_id}, f"Job {new} replays {job_id}.", as_json)
 
 
@@ -157,7 +158,9 @@ def amend(
     changed = sorted(name for name, value in changes.items() if value is not None)
     if not changed:
         raise click.UsageError("Say what to change: --priority, --queue, --run-at or --payload.")
-    with audited("job.amend", job_id, changes=changed):
+    with audited("job.amend", job_id, changes=changed) as line:
+        if payload is not None:
+            line.detail = {"changes": changed, "arguments": operations.changed(state(), job_id, payload)}
         operations.amend(state(), job_id, priority=priority, queue=queue, run_at=run_at, payload=payload)
     _told({"id": job_id, "changed": changed}, f"Job {job_id}: changed {', '.join(changed)}.", as_json)
 

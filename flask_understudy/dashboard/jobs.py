@@ -77,6 +77,7 @@ def show_job_page(job_id: str) -> dict[str, Any]:
         "curl": _as_curl(shown),
         "python": _as_python(shown),
         "queues": sorted(queue_operations.names(state())),
+        "may_be_sent": presenting.may_be_sent(state(), job.actor),
     }
 
 

@@ -29,6 +29,7 @@ class Filter:
         finished_before: Before this time.
         payload: Paths into the arguments, each with the text of the value it must lead to. A path begins with the name
             or the position of a parameter.
+        only_shown: Whether payloads match only where they are shown: who finds a value by guessing it has learnt it.
     """
 
     states: tuple[str, ...] = ()
@@ -47,6 +48,7 @@ class Filter:
     finished_after: datetime | None = None
     finished_before: datetime | None = None
     payload: tuple[tuple[tuple[str, ...], str], ...] = ()
+    only_shown: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,9 @@ class Known:
     Attributes:
         queues: Every queue there may be jobs of.
         positions: Tells for a parameter's name which actors take it, by its position; asked for payloads alone.
+        showing: Tells which actors' arguments are shown, all in all (None) or at a position.
     """
 
     queues: Sequence[str] = ()
     positions: Callable[[str], Mapping[int, Sequence[str]]] = lambda name: {}
+    showing: Callable[[int | None], Sequence[str]] = lambda position: ()

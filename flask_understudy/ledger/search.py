@@ -258,11 +258,16 @@ class Search:
         name, *deeper = path
         ways = [self._text_at(job.kwargs, path) == value]
         if _is_position(name):
-            ways.append(self._text_at(job.args, path) == value)
+            by_place = self._text_at(job.args, path) == value
+            ways.append(and_(by_place, self._shows(job, int(name))) if self.wanted.only_shown else by_place)
         for position, actors in self.known.positions(name).items():
             there = self._text_at(job.args, (str(position), *deeper))
             ways.append(and_(job.actor.in_(actors), there == value))
-        return or_(*ways)
+        found = or_(*ways)
+        return and_(self._shows(job, None), found) if self.wanted.only_shown else found
+
+    def _shows(self, job: Any, position: int | None) -> _Condition:
+        return job.actor.in_(self.known.showing(position))  # type: ignore[no-any-return]
 
     def _text_at(self, column: Any, path: Sequence[str]) -> ColumnElement[str]:
         if not self.database.is_sqlite:

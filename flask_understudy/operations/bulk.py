@@ -25,6 +25,7 @@ from ..ledger.filter import Filter, Known
 from ..ledger.scope import Scope
 from ..ledger.search import Search
 from ..ledger.statements import run
+from ..redaction import withholds_all, withholds_at
 from ..state import State
 from . import audit, jobs, queues
 from .jobs import announce
@@ -47,7 +48,7 @@ NOW = "SELECT <ms:at> FROM (SELECT <now> AS at) AS clock"
 
 def known(state: State) -> Known:
     """Return the queues and parameters that the application declares."""
-    return Known(sorted(queues.names(state)), partial(_positions, state))
+    return Known(sorted(queues.names(state)), partial(_positions, state), partial(_showing, state))
 
 
 def _positions(state: State, parameter: str) -> dict[int, list[str]]:
@@ -58,6 +59,12 @@ def _positions(state: State, parameter: str) -> dict[int, list[str]]:
         if parameter in names:
             found[names.index(parameter)].append(actor.actor_name)
     return found
+
+
+def _showing(state: State, position: int | None) -> list[str]:
+    """Return the actors whose arguments are shown, all in all or at a position."""
+    actors = [actor for actor in state.broker.actors.values() if not withholds_all(actor)]
+    return [actor.actor_name for actor in actors if position is None or not withholds_at(actor, position)]
 
 
 def narrowed(action: str, wanted: Filter) -> Filter:
@@ -258,7 +265,7 @@ def _to_json(wanted: Filter) -> dict[str, Any]:
     return {
         key: value.isoformat() if isinstance(value, datetime) else value
         for key, value in asdict(wanted).items()
-        if value not in (None, ())
+        if value not in (None, (), False)
     }
 
 

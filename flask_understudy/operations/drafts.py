@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -15,7 +15,7 @@ from ..encoding import encode
 from ..errors import InvalidSchedule
 from ..ledger import Schedule
 from ..ledger.schedule import ALLOW, GRACE_SECONDS, LATEST, MISSED, OVERLAP
-from ..signatures import check_payload
+from ..signatures import check_payload, named_payload
 from ..state import State
 from ..timing import trigger_of
 from .queues import check as check_queue
@@ -82,8 +82,8 @@ class Draft:
         }
 
 
-def check(state: State, draft: Draft) -> None:
-    """Let a draft pass that can be a schedule.
+def check(state: State, draft: Draft) -> Draft:
+    """Return a draft that can be a schedule, its payload named as the actor names it.
 
     Raises:
         InvalidSchedule: Its name, expression, zone, policies, options or payload cannot be; says what can.
@@ -92,7 +92,10 @@ def check(state: State, draft: Draft) -> None:
     check_name(draft.name)
     trigger_of(draft.expression, draft.timezone)
     check_policies(draft.missed, draft.grace_seconds, draft.overlap, draft.options)
+    if not draft.args and draft.actor in state.broker.actors:
+        draft = replace(draft, kwargs=named_payload(state.broker.actors[draft.actor], draft.kwargs))
     check_message(state, Schedule(name=draft.name, **draft.values))
+    return draft
 
 
 def check_message(state: State, row: Schedule) -> None:

@@ -116,7 +116,7 @@ def replay(state: State, id: str, scope: Scope = EVERYTHING, *, payload: dict[st
         state: The application's side of the library.
         id: The job to repeat.
         scope: Whose jobs may be touched.
-        payload: Arguments by name, instead of the job's own; what is withheld in them is the job's own.
+        payload: Arguments by name, instead of the job's own; see `payloads.restored` for what is withheld.
 
     Returns:
         The new job's id; with a dedup key that a live job holds, that job's.
@@ -137,8 +137,8 @@ def replayed(state: State, job: Job, payload: dict[str, Any] | None = None) -> d
     if job.actor not in state.broker.actors:
         raise InvalidJob(f"Job {job.id} cannot be replayed: no actor is named {job.actor!r} in this release.")
     if payload is not None:
-        payload = payloads.restored(state.broker.actors[job.actor], job, payload)
-        check_payload(state.broker.actors[job.actor], payload)
+        actor = state.broker.actors[job.actor]
+        payload = check_payload(actor, payloads.restored(actor, job, payload))
     options = {**job.options, "tenant": job.tenant, "owner": job.owner, "priority": job.priority, "replay_of": job.id}
     optional = {"tags": job.tags, "dedup_key": job.dedup_key, "correlation_id": job.correlation_id}
     optional["event_id"] = job.event_id
@@ -162,6 +162,17 @@ def replay_within(state: State, connection: Connection, ids: Sequence[str], told
     if messages:
         told.append(state.broker.enqueue_within(connection, messages))
     return len(messages)
+
+
+def changed(state: State, id: str, payload: dict[str, Any], scope: Scope = EVERYTHING) -> list[str]:
+    """Return the names of the arguments of a job that a payload would change.
+
+    Raises:
+        JobNotFound: There is no such job.
+        InvalidJob: The payload is no JSON.
+    """
+    job = existing(state, id, scope)
+    return payloads.changed(state.broker.actors.get(job.actor), job, payload)
 
 
 def run_now(state: State, id: str, scope: Scope = EVERYTHING) -> None:
@@ -201,7 +212,7 @@ def amend(
         priority: -1000 to 1000.
         queue: A queue that is declared.
         run_at: Aware time up to ten years away; one that has passed means now.
-        payload: Arguments by name, instead of all it has; what is withheld in them stays as it is.
+        payload: Arguments by name, instead of all it has; see `payloads.restored` for what is withheld.
 
     Raises:
         JobNotFound: There is no such job.
@@ -220,7 +231,7 @@ def amend(
         actor = state.broker.actors.get(job.actor)
         payload = payloads.restored(actor, job, payload)
         if actor is not None:
-            check_payload(actor, payload)
+            payload = check_payload(actor, payload)
         kwargs = encode_payload(job.actor, (), payload, state.config)[1]
     with transaction(state) as connection:
         due = transitions.amend(

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dramatiq
 
+from ..encoding import encode
 from ..errors import InvalidJob
 from ..ledger import Job, Schedule
 from ..redaction import WITHHELD, redacted_arguments
+from ..signatures import named_payload
 
 
 def shown(actor: dramatiq.Actor[Any, Any] | None, job: Job | Schedule) -> dict[str, Any]:
@@ -26,14 +29,41 @@ def whole(actor: dramatiq.Actor[Any, Any] | None, job: Job) -> dict[str, Any]:
     return _named(actor, job.args, job.kwargs)
 
 
-def restored(actor: dramatiq.Actor[Any, Any] | None, job: Job, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return arguments that were made from those shown of a job; where it is withheld, its own value stands again.
+def changed(actor: dramatiq.Actor[Any, Any] | None, job: Job, given: Mapping[str, Any]) -> list[str]:
+    """Return the names of the arguments that are other ones than those shown of a job, or are there no more.
 
     Raises:
-        InvalidJob: Something is withheld that the job does not have.
+        InvalidJob: What is given is no JSON.
     """
-    restored: dict[str, Any] = _restored(given, shown(actor, job), whole(actor, job), "payload")
-    return restored
+    named = dict(given) if actor is None else named_payload(actor, given)
+    seen, wanted = shown(actor, job), json.loads(encode(named, "The payload"))
+    return sorted(
+        name
+        for name in {*seen, *wanted}
+        if name not in seen or name not in wanted or _canonical(seen[name]) != _canonical(wanted[name])
+    )
+
+
+def restored(actor: dramatiq.Actor[Any, Any] | None, job: Job, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return arguments that were made from those shown of a job: its own, when they are as shown.
+
+    Once anything changes, nothing that is withheld is kept: a secret that stayed while its receiver changed would be
+    sent to whoever changed it.
+
+    Raises:
+        InvalidJob: Something changes and something else is to stay withheld, or what is given is no JSON.
+    """
+    own = whole(actor, job)
+    if not changed(actor, job, given):
+        return own
+    kept = {WITHHELD, *(text for _, text in _texts(shown(actor, job), ""))} - {text for _, text in _texts(own, "")}
+    for where, text in _texts(given, "payload"):
+        if text in kept:
+            raise InvalidJob(
+                f"{where} has {WITHHELD!r}, which stands for a withheld value. That is kept only while no argument "
+                "changes; give the value anew."
+            )
+    return dict(given)
 
 
 def _named(actor: dramatiq.Actor[Any, Any] | None, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -41,16 +71,17 @@ def _named(actor: dramatiq.Actor[Any, Any] | None, args: Sequence[Any], kwargs: 
     return {**{(names[i] if i < len(names) else str(i)): value for i, value in enumerate(args)}, **kwargs}
 
 
-def _restored(given: Any, seen: Any, own: Any, where: str) -> Any:
-    if given == seen and type(given) is type(seen):
-        return own
-    if isinstance(given, dict):
-        known, kept = (side if isinstance(side, dict) else {} for side in (seen, own))
-        return {k: _restored(v, known.get(k), kept.get(k), f"{where}.{k}") for k, v in given.items()}
-    if isinstance(given, list):
-        same = isinstance(seen, list) and isinstance(own, list) and len(given) == len(seen)
-        pairs = zip(seen, own, strict=True) if same else [(None, None)] * len(given)
-        return [_restored(v, s, o, f"{where}.{i}") for i, (v, (s, o)) in enumerate(zip(given, pairs, strict=True))]
-    if isinstance(given, str) and given == WITHHELD:
-        raise InvalidJob(f"{where} is {WITHHELD!r}, which stands for what is withheld; the job has nothing there.")
-    return given
+def _texts(value: Any, where: str) -> Iterator[tuple[str, str]]:
+    """Yield every text within a JSON value, with the path to it."""
+    if isinstance(value, str):
+        yield where, value
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _texts(inner, f"{where}.{key}")
+    elif isinstance(value, list | tuple):
+        for i, inner in enumerate(value):
+            yield from _texts(inner, f"{where}.{i}")
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)

@@ -39,13 +39,13 @@ def schedule(
         raise InvalidJob(f"payload is {payload!r}; it takes a mapping of arguments by name.")
     if not isinstance(date, datetime):
         raise InvalidJob(f"date is {date!r}; it takes an aware datetime.")
-    check_payload(actor, payload)
+    kwargs = check_payload(actor, payload)
     given = dict(options or {})
     for option in given:
         if option not in (*OPTIONS, *_MORE):
             raise InvalidJob(f"{option!r} is no option of a scheduled job. There are {', '.join((*OPTIONS, *_MORE))}.")
     queue = given.pop("queue", None)
-    message = actor.message_with_options(kwargs=dict(payload), run_at=date, **given)
+    message = actor.message_with_options(kwargs=kwargs, run_at=date, **given)
     if queue is not None:
         check_queue(state, queue)
         message = message._replace(queue_name=queue)

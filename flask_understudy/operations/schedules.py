@@ -52,7 +52,7 @@ def register(
         ScheduleConflict: The code declares one of that name.
     """
     with in_the_name_of(Schedule(tenant=tenant, owner=owner)):
-        drafts.check(state, draft)
+        draft = drafts.check(state, draft)
     try:
         return _register(state, draft, tenant, owner, enabled)
     except IntegrityError:  # somebody else registered it at this very moment

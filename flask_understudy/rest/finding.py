@@ -12,13 +12,16 @@ from ..ledger.filter import Filter
 from ..ledger.scope import Scope
 from ..ledger.search import Search
 from ..operations.bulk import known
-from ..redaction import SECRET
+from ..redaction import SECRET, redacted_text, withholds, withholds_all
 from ..state import State
 from .doors import Caller
 from .paging import PageOf
 
 MOST_ALTERNATIVES = 100
 PAYLOAD_DEPTH = 8
+
+#: Below them a message holds its arguments, such as a callback that is one's argument.
+_OF_MESSAGES = frozenset({"args", "kwargs"})
 
 Word = Annotated[str, StringConstraints(max_length=200)]
 
@@ -130,7 +133,8 @@ def filter_of(state: State, who: Caller, wanted: Wanted) -> Filter:
         created_before=wanted.created_before,
         finished_after=wanted.finished_after,
         finished_before=wanted.finished_before,
-        payload=tuple(map(_payload, wanted.payload)),
+        payload=tuple(_payload(state, text) for text in wanted.payload),
+        only_shown=bool(wanted.payload),
     )
 
 
@@ -149,11 +153,13 @@ def path_and_value(text: str) -> tuple[tuple[str, ...], str]:
     return keys, value
 
 
-def _payload(text: str) -> tuple[tuple[str, ...], str]:
+def _payload(state: State, text: str) -> tuple[tuple[str, ...], str]:
     try:
         keys, value = path_and_value(text)
     except ValueError as problem:
         raise invalid("payload", str(problem)) from None
-    if any(SECRET.search(key) for key in keys):
+    is_named = any(withholds(actor, keys[0]) for actor in state.broker.actors.values() if not withholds_all(actor))
+    is_inside_a_message = not _OF_MESSAGES.isdisjoint(keys[1:])  # whose own actor would have to be asked
+    if is_named or is_inside_a_message or any(map(SECRET.search, keys)) or redacted_text(value) != value:
         raise Problem(403, detail="Values that are withheld cannot be searched either.")
     return keys, value

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from flask import Response, request
 from pydantic import Field, StringConstraints
 
-from ..contrib.api import Answer, Body, Instant, invalid, not_found
+from ..contrib.api import Answer, Body, Instant, Problem, invalid, not_found
 from ..ledger import Job, queries
 from ..operations import jobs as operations
 from ..operations.waiting import wait_in_turn
@@ -16,10 +16,12 @@ from . import following
 from .doors import TokenQuery, caller, door, note, state
 from .finding import JobsQuery, Word, search_of
 from .paging import cursor_of, place_of
-from .presenting import detail_of
+from .presenting import detail_of, may_be_sent
 from .shapes import JobDetail, JobSummary, Shape
 
 TAG = "Jobs"
+
+KEPT = "Changing them takes a type that the API may send; what is withheld is kept only while none changes."
 
 Reason = Annotated[str, StringConstraints(max_length=500)]
 
@@ -58,7 +60,7 @@ class Replay(Body):
     """What the new job does differently."""
 
     payload: dict[str, Any] | None = Field(
-        default=None, description="Arguments by name; default those of the job. What is withheld is the job's own."
+        default=None, description=f"Arguments by name; default those of the job. {KEPT}"
     )
 
 
@@ -68,9 +70,7 @@ class Amendment(Body):
     priority: int | None = Field(default=None, ge=-1000, le=1000)
     queue: Word | None = None
     run_at: Instant | None = None
-    payload: dict[str, Any] | None = Field(
-        default=None, description="All arguments by name; what is withheld in them stays as it is."
-    )
+    payload: dict[str, Any] | None = Field(default=None, description=f"All arguments by name. {KEPT}")
 
 
 class Force(Body):
@@ -133,9 +133,9 @@ def amend_job(job_id: str, body: Amendment) -> JobDetail:
     who = caller()
     if not body.model_dump(exclude_none=True):
         raise invalid("", "Say what shall change: priority, queue, runAt or payload.")
-    if body.payload is not None:
-        who.need("payload")
     note(changes=sorted(body.model_fields_set))
+    if body.payload is not None:
+        _check_change(job_id, body.payload)
     operations.amend(
         state(), job_id, who.scope, priority=body.priority, queue=body.queue, run_at=body.run_at, payload=body.payload
     )
@@ -193,7 +193,7 @@ def replay_job(job_id: str, body: Replay) -> tuple[JobDetail, int, dict[str, str
     """Send a new job that does what this one did."""
     who = caller()
     if body.payload is not None:
-        who.need("payload")
+        _check_change(job_id, body.payload)
     new = operations.replay(state(), job_id, who.scope, payload=body.payload)
     note(replayed_as=new)
     return _shown(new), 202, {"Location": following.location(new)}
@@ -251,6 +251,24 @@ def _check_queue(job_id: str, name: str | None) -> None:
     """
     if name is not None and existing(queries.find(state().database, job_id, scope=caller().scope)).queue != name:
         raise not_found()
+
+
+def _check_change(job_id: str, payload: dict[str, Any]) -> None:
+    """Let a payload pass that the caller may give a job, and note the names of the arguments that it changes.
+
+    Raises:
+        Problem: 403, without the scope `payload`, or when it changes what the API may not send.
+    """
+    who = caller()
+    who.need("payload")
+    changed = operations.changed(state(), job_id, payload, who.scope)
+    type = operations.existing(state(), job_id, who.scope).actor
+    if changed and not may_be_sent(state(), type):
+        raise Problem(
+            403,
+            detail=f"{type!r} cannot be sent through the API; its arguments stay as they are: {', '.join(changed)}.",
+        )
+    note(arguments=changed)
 
 
 def _shown(job_id: str) -> JobDetail:

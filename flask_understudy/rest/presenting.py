@@ -25,6 +25,12 @@ def detail_of(state: State, who: Caller, job: Job) -> JobDetail:
     )
 
 
+def may_be_sent(state: State, type: str) -> bool:
+    """Whether there is an actor of a name that the API may send."""
+    actor = state.broker.actors.get(type)
+    return actor is not None and bool(actor.options.get("api"))
+
+
 def _result(actor: dramatiq.Actor[Any, Any] | None, job: Job) -> Any:
     if job.sensitive or actor is None or actor.options.get("sensitive") is True:
         return None if job.result is None else WITHHELD

@@ -17,7 +17,7 @@ from ..operations import jobs as operations
 from ..operations import queues
 from ..operations.waiting import wait_in_turn
 from ..policy import LIBRARY_PRIORITY, QueuePolicy, agreed_retries, time_limit_ms
-from ..signatures import check_payload, schema_of
+from ..signatures import check_payload, named_payload, schema_of
 from ..submission import PAST_ALLOWANCE, max_attempts
 from . import following
 from .doors import caller, door, note, settle, state
@@ -139,7 +139,8 @@ def message_of(body: SendOrder, supplied: Mapping[str, Any] = MappingProxyType({
     _check_terms(body)
     actor = sendable(body.type)
     taken = inspect.signature(actor.fn).parameters
-    check_payload(actor, {**{name: value for name, value in supplied.items() if name in taken}, **body.payload})
+    payload = named_payload(actor, body.payload)
+    check_payload(actor, {**{name: value for name, value in supplied.items() if name in taken}, **payload})
     if body.queue is not None:
         queues.check(here, body.queue)
     options: dict[str, Any] = {
@@ -159,7 +160,7 @@ def message_of(body: SendOrder, supplied: Mapping[str, Any] = MappingProxyType({
         "throttle": body.throttle_ms,
     }
     given = {name: value for name, value in options.items() if value is not None}
-    message = actor.message_with_options(kwargs=body.payload, **given)
+    message = actor.message_with_options(kwargs=payload, **given)
     return message if body.queue is None else message.copy(queue_name=body.queue)
 
 

@@ -123,14 +123,14 @@ def list_workflows() -> Workflows:
 def start_run(type_name: str, body: Start) -> tuple[RunShape, int, dict[str, str]]:
     """Start a workflow."""
     who, actor = caller(), _workflow(type_name)
-    check_payload(sendable(actor.actor_name), body.payload)
+    payload = check_payload(sendable(actor.actor_name), body.payload)
     options = {
         "tenant": who.principal.tenant,
         "owner": who.principal.subject,
         "correlation_id": body.correlation_id,
     }
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
-    sent = state().broker.enqueue(actor.message_with_options(kwargs=body.payload, **given))
+    sent = state().broker.enqueue(actor.message_with_options(kwargs=payload, **given))
     note(run=sent.message_id)
     job = operations.find(state(), sent.message_id, who.scope)
     return _run(who, job), 202, {"Location": following.location(job.id)}

@@ -46,6 +46,23 @@ def scheduler(site: Site) -> Any:
         yield site.jobs.schedules
 
 
+@pytest.mark.requirement("F01", "F03", "K02")
+def test_payloads_are_named_as_the_seeds_write_them(site: Site, scheduler: Schedules) -> None:
+    payload, own = {"reportId": "r1", "recipients": ["a"]}, {"report_id": "r1", "recipients": ["a"]}
+    wanted = {"name": "weekly", "type": "report:send", "payload": payload, "schedule": "0 8 * * 1", "timezone": "UTC"}
+
+    made = scheduler.register_recurring(wanted)
+    again = scheduler.register_recurring({**wanted, "payload": own})
+    dated = scheduler.schedule("report:send", payload, datetime.now(UTC) + timedelta(days=1))
+    sent = scheduler.run("weekly")
+
+    assert made.payload == own
+    assert made == again
+    assert site.job(dated).kwargs == site.job(sent).kwargs == own
+    with pytest.raises(InvalidJob, match="report_id is there twice"):
+        scheduler.register_recurring({**wanted, "payload": {**payload, **own}})
+
+
 @pytest.mark.requirement("E08", "F03", "F05", "K02", "U06")
 def test_a_recurring_job_has_the_seeds_shape(site: Site, scheduler: Schedules) -> None:
     scheduler.register_recurring(DIGEST)

@@ -67,3 +67,17 @@ def test_what_fits_is_accepted(fn: Any, payload: dict[str, Any]) -> None:
 def test_what_does_not_fit_is_named(payload: dict[str, Any], text: str) -> None:
     with pytest.raises(InvalidJob, match=text):
         check_payload(actor(plain), payload)
+
+
+def test_names_in_camel_case_are_the_actor_s_own() -> None:
+    @dramatiq.actor(broker=StubBroker())
+    def send(report_id: int, line2_text: str = "", userId: str = "", **more: Any) -> None:
+        """Takes names of both kinds."""
+
+    given = {"reportId": 7, "line2Text": "x", "userId": "u", "somethingElse": 1}
+    own = {"report_id": 7, "line2_text": "x", "userId": "u", "somethingElse": 1}
+    assert check_payload(send, given) == check_payload(send, own) == own
+    with pytest.raises(InvalidJob, match="report_id is there twice, also as reportId"):
+        check_payload(send, {"reportId": 7, "report_id": 7})
+    with pytest.raises(InvalidJob, match="report_id"):
+        check_payload(send, {"reportID": 7})

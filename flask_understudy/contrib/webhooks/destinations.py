@@ -144,7 +144,7 @@ def read(url: str, rules: Rules) -> Destination:
         raise _invalid("takes https://")
     port = port or _PORTS[parts.scheme]
     if rules.ports and port not in rules.ports and not may_be_allowed:
-        raise _invalid(f"has the port {port}; open are {', '.join(map(str, sorted(rules.ports)))}")
+        raise _closed(port, rules)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return Destination(parts.scheme, host, port, target)
 
@@ -171,6 +171,10 @@ def _host(name: str) -> tuple[Address | None, str]:
 
 def _invalid(what: str) -> InvalidWebhook:
     return InvalidWebhook("url", f"The URL {what}.")
+
+
+def _closed(port: int, rules: Rules) -> InvalidWebhook:
+    return _invalid(f"has the port {port}; open are {', '.join(map(str, sorted(rules.ports)))}")
 
 
 def is_public(address: Address) -> bool:
@@ -207,6 +211,22 @@ def vet(destination: Destination, rules: Rules, resolver: Resolver = resolve) ->
     if not addresses or not all(_passes(address, destination, rules) for address in addresses):
         raise DestinationNotAllowed
     return found
+
+
+def check(url: str, rules: Rules, resolver: Resolver = resolve) -> None:
+    """Refuse what nothing would be sent to, before anything is stored.
+
+    At a port that is not open a name is resolved: all its addresses have to be of the networks that are allowed.
+
+    Raises:
+        InvalidWebhook: It says why.
+    """
+    destination = read(url, rules)
+    if rules.ports and destination.port not in rules.ports:
+        try:
+            vet(destination, rules, resolver)
+        except DestinationNotAllowed:
+            raise _closed(destination.port, rules) from None
 
 
 def _passes(address: Address, destination: Destination, rules: Rules) -> bool:

@@ -15,7 +15,7 @@ from . import breaker, destinations
 from .destinations import Rules
 from .errors import InvalidWebhook, WebhookConflict
 from .sealing import Seal
-from .signing import new_secret
+from .signing import SECRET_PREFIX, is_readable, new_secret
 from .tables import (
     BY_HAND,
     DELIVERY_STATES,
@@ -88,7 +88,7 @@ class Endpoints:
             InvalidWebhook: A value cannot be accepted.
             WebhookConflict: The tenant has as many as it may.
         """
-        destinations.read(url, self.rules)
+        destinations.check(url, self.rules)
         checked = check_events(events)
         _check_description(description)
         secret = new_secret() if secret is None else check_secret(secret)
@@ -166,7 +166,7 @@ class Endpoints:
             InvalidWebhook: A value cannot be accepted; nothing was changed.
         """
         if "url" in values:
-            destinations.read(values["url"], self.rules)
+            destinations.check(values["url"], self.rules)
         if "events" in values:
             values["events"] = check_events(values["events"])
         if "description" in values:
@@ -253,11 +253,13 @@ def check_secret(secret: str) -> str:
     """Return a secret that somebody chose, or refuse it without showing it.
 
     Raises:
-        InvalidWebhook: It is too short, too long, or not of printable ASCII.
+        InvalidWebhook: It is too short, too long, not of printable ASCII, or no base64 where it says so.
     """
     if not SHORTEST_SECRET <= len(secret) <= LONGEST_SECRET or not re.fullmatch(r"[!-~]+", secret):
         wanted = f"{SHORTEST_SECRET} to {LONGEST_SECRET} printable ASCII characters without spaces"
         raise InvalidWebhook("secret", f"The secret takes {wanted}.")
+    if not is_readable(secret):
+        raise InvalidWebhook("secret", f"A secret that begins with {SECRET_PREFIX} takes base64 of the key after that.")
     return secret
 
 

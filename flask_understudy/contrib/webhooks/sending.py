@@ -165,7 +165,7 @@ class Webhooks:
         """
         check_event(event)
         check_secret(secret)
-        destinations.read(url, self.rules)
+        destinations.check(url, self.rules)
         delivery = WebhookDelivery(id=new_id(), tenant=tenant, url=url, event=event, body=body_of(payload))
         delivery.secret = self.seal.seal(secret, delivery.owner)
         given = {"max_retries": max_retries, "time_limit": time_limit}

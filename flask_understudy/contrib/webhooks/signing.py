@@ -40,6 +40,16 @@ def new_secret() -> str:
     return SECRET_PREFIX + base64.b64encode(randomness.token_bytes(_SECRET_BYTES)).decode()
 
 
+def is_readable(secret: str) -> bool:
+    """Whether the other side finds a key in a secret: what begins with `whsec_` has to go on in base64."""
+    if not secret.startswith(SECRET_PREFIX):
+        return True
+    try:
+        return bool(base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True))
+    except binascii.Error:
+        return False
+
+
 def sign(secret: str, timestamp: int | str, body: bytes) -> str:
     """Return the signature of a body.
 

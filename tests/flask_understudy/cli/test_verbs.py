@@ -55,7 +55,18 @@ def test_replay_sends_a_new_job_with_other_arguments(cli: Typist) -> None:
     assert cli.site.job(new).kwargs == {"text": "again"}
     assert cli.site.job(new).replay_of == id
     assert cli.site.job(id).state == "failed"
-    assert cli.audit() == [("job.replay", id)]
+    [line] = cli("audit", "--json").json["data"]
+    assert (line["action"], line["target"]) == ("job.replay", id)
+    assert line["detail"] == {"replayed_as": new, "arguments": ["text"]}
+
+
+def test_what_is_withheld_is_not_kept_beside_a_change(sqlite_cli: Typist) -> None:
+    id = sqlite_cli.send("a@example.com", 1, "s3cret")
+
+    said = sqlite_cli.fails("replay", id, "--payload", '{"to": "b@example.com", "n": 1, "token": "***"}', code=2)
+
+    assert "give the value anew" in said
+    assert len(sqlite_cli.site.all_jobs()) == 1
 
 
 def test_delete_run_now_and_amend_do_what_they_say(cli: Typist) -> None:
@@ -68,7 +79,9 @@ def test_delete_run_now_and_amend_do_what_they_say(cli: Typist) -> None:
     assert gone not in {job.id for job in cli.site.all_jobs()}
     job = cli.site.job(soon)
     assert (job.state, job.priority, job.kwargs) == ("waiting", -5, {"to": "b@example.com"})
-    assert [action for action, _ in cli.audit()] == ["job.run_now", "job.amend", "job.delete"]
+    lines = cli("audit", "--json").json["data"]
+    assert [line["action"] for line in lines] == ["job.run_now", "job.amend", "job.delete"]
+    assert lines[1]["detail"] == {"changes": ["payload", "priority"], "arguments": ["to"]}
 
 
 def test_filters_alone_say_what_matches_and_do_nothing(cli: Typist) -> None:
@@ -154,10 +167,10 @@ def test_cancel_by_filter_reaches_more_jobs_than_one_step_does(cli: Typist) -> N
 
 
 def test_arguments_that_were_searched_for_are_not_kept_in_the_audit(sqlite_cli: Typist) -> None:
-    sqlite_cli.send("ada@example.com")
+    sqlite_cli.send("lovelace@example.com")
 
-    sqlite_cli("cancel", "--payload", "to:ada@example.com", "--yes")
+    sqlite_cli("cancel", "--payload", "to:lovelace@example.com", "--yes")
 
     lines = sqlite_cli("audit", "--json").json["data"]
-    assert "ada" not in str(lines)
+    assert "lovelace" not in str(lines)
     assert lines[-1]["detail"]["filter"]["payload"] == ["to"]

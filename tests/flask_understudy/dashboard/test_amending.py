@@ -57,19 +57,32 @@ def test_what_runs_or_has_ended_cannot_be_changed(olga: Person) -> None:
 
 
 @pytest.mark.requirement("O03")
-def test_a_job_is_replayed_with_other_arguments_and_its_own_secrets(olga: Person) -> None:
+def test_a_job_is_replayed_with_other_arguments(olga: Person) -> None:
     job = olga.api.send("ada@example.com", 1, "s3cret-value")
     page = olga.see(f"/jobs/{job}")
     form = page[page.index("Replay with other arguments") :]
     assert "s3cret-value" not in page
 
-    payload = '{"to": "bob@example.com", "n": 2, "token": "***"}'
+    payload = '{"to": "bob@example.com", "n": 2, "token": "another"}'
     answer = olga.press(form, "replay_job", **{"payload:json": payload})
 
     new = answer.headers["Location"].removeprefix(f"{PREFIX}/jobs/")
     assert new != job
-    assert olga.site.job(new).kwargs == {"to": "bob@example.com", "n": 2, "token": "s3cret-value"}
+    assert olga.site.job(new).kwargs == {"to": "bob@example.com", "n": 2, "token": "another"}
     assert f"/jobs/{job}" in olga.see(f"/jobs/{new}") and audited(olga) == [("job.replay", job)]
+
+
+def test_what_the_api_may_not_send_gets_no_other_arguments(api: Api) -> None:
+    olga = signed_in(api)
+    job = api.send(actor="private")
+    page = olga.see(f"/jobs/{job}")
+    assert "other arguments" not in page and "Replay" in page
+
+    form = {"csrf": olga.csrf(), "job_id": job, "payload:json": '{"to": "eve"}', "next": f"{PREFIX}/jobs/{job}"}
+    olga.send("/do/replay_job", form)
+
+    assert "cannot be sent through the API" in olga.see(f"/jobs/{job}")
+    assert len(api.site.all_jobs()) == 1
 
 
 @pytest.mark.parametrize(
@@ -79,9 +92,10 @@ def test_a_job_is_replayed_with_other_arguments_and_its_own_secrets(olga: Person
         ('{"to": 1}', "valid string"),
         ("[1]", "payload: "),
         ('{"n": 1, "n": 2}', "twice"),
+        ('{"to": "eve@example.com", "n": 1, "token": "***"}', "give the value anew"),
         (f'{{"to": "{HOSTILE[:8]}", "no": "{HOSTILE[8:16]}"}}', "no"),
     ],
-    ids=["open", "kind", "list", "twice", "hostile"],
+    ids=["open", "kind", "list", "twice", "withheld", "hostile"],
 )
 def test_what_is_refused_can_be_corrected(sqlite_api: Api, payload: str, said: str) -> None:
     olga = signed_in(sqlite_api)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from flask_understudy.operations import bulk
 from tests.flask_understudy.rest.conftest import Api
 
 
@@ -111,6 +112,38 @@ def test_jobs_are_counted_on_demand(api: Api) -> None:
 def test_secrets_cannot_be_searched(api: Api) -> None:
     api.get("?payload=token:x", 403)
     api.as_(scopes="read").get("?payload=to:x", 403)
+
+
+@pytest.mark.requirement("P04")
+def test_what_an_actor_withholds_cannot_be_searched(api: Api) -> None:
+    jobs = api.site.jobs
+
+    @jobs.actor(queue_name="email", actor_name="pin", sensitive=("code",))
+    def pin(to: str, code: str) -> None:
+        """Has one argument withheld."""
+
+    @jobs.actor(queue_name="email", actor_name="sealed", sensitive=True)
+    def sealed(to: str) -> None:
+        """Has all of them withheld."""
+
+    api.actors |= {"pin": pin, "sealed": sealed}
+    by_place, by_name = api.send("ada", "1234", actor="pin"), api.send("ada", actor="pin", kwargs={"code": "1234"})
+    hidden = api.send("ada", actor="sealed")
+    other = api.send("1234", 1234)
+
+    for path in ("code:1234", "code.deeper:1", "to.code.card:1", "to.kwargs.code:1234", "to:4111 1111 1111 1111"):
+        assert "withheld" in api.get(f"?payload={path}", 403)["detail"]
+        wanted = {"action": "cancel", "filter": {"payload": [path]}, "dryRun": True}
+        api.post("/bulk", 403, json=wanted)
+    assert ids(api.get("?payload=1:1234")) == [other]
+    assert set(ids(api.get("?payload=to:ada"))) == set(ids(api.get("?payload=0:ada"))) == {by_place, by_name}
+    assert api.get("?payload=to:ada&type=sealed&count=true")["total"] == 0
+    wanted = {"action": "cancel", "filter": {"payload": ["to:ada"]}}
+    started = api.post("/bulk", 202, json=wanted)["id"]
+    while bulk.step(api.site.state, started).state == "running":
+        pass
+    assert api.site.job(hidden).state == "waiting"
+    assert api.site.job(by_place).state == api.site.job(by_name).state == "cancelled"
 
 
 @pytest.mark.parametrize(
@@ -293,25 +326,94 @@ def test_a_time_that_has_passed_means_now(api: Api) -> None:
     assert changed["runAt"] > "2026"
 
 
-def test_arguments_that_come_back_withheld_stay_as_they_are(api: Api) -> None:
-    @api.site.jobs.actor(queue_name="email", actor_name="order")
+OWN = {
+    "to": {"password": "pw77", "lines": [{"api_key": "k1"}, "eyJhbGciOiJI.eyJzdWIiOiIx.c2ln"]},
+    "n": 1,
+    "token": "REAL",
+}
+
+
+def _ordered(caller: Api, **options: Any) -> str:
+    @caller.site.jobs.actor(queue_name="email", actor_name="order", **options)
     def order(to: dict[str, Any], n: int = 0, token: str = "") -> None:
         """Takes what it gets."""
 
-    api.actors["order"] = order
-    id = api.send(
-        {"password": "pw77", "lines": [{"api_key": "k1"}, "eyJhbGciOiJI.eyJzdWIiOiIx.c2ln"]}, 1, "REAL", actor="order"
-    )
+    caller.actors["order"] = order
+    return caller.send(*OWN.values(), actor="order")
+
+
+def test_arguments_that_come_back_as_shown_stay_as_they_are(api: Api) -> None:
+    id = _ordered(api)
     seen = api.get(f"/{id}")["payload"]
+    assert (seen["token"], seen["to"]["password"]) == ("***", "***")
 
-    api.patch(f"/{id}", json={"payload": {**seen, "n": 2}})
-    new = api.post(f"/{id}/replay", 202, json={"payload": {**seen, "n": 3}})["id"]
+    api.patch(f"/{id}", json={"payload": dict(reversed(seen.items())), "priority": 3})
+    new = api.post(f"/{id}/replay", 202, json={"payload": seen})["id"]
 
-    own = {"to": {"password": "pw77", "lines": [{"api_key": "k1"}, "eyJhbGciOiJI.eyJzdWIiOiIx.c2ln"]}, "token": "REAL"}
-    assert api.site.job(id).kwargs == {**own, "n": 2}
-    assert api.site.job(new).kwargs == {**own, "n": 3}
-    refused = api.patch(f"/{id}", 422, json={"payload": {"to": "***"}})
-    assert "payload.to" in refused["detail"]
+    assert api.site.job(id).kwargs == api.site.job(new).kwargs == OWN
+    assert [line["detail"]["arguments"] for line in api.get("/audit")["data"]] == [[], []]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"n": 2},
+        {"to": {"password": "***", "lines": []}, "token": "new"},
+        {"to": {"password": "new", "lines": [{"api_key": "new"}, "***"]}, "token": "new"},
+        {"token": "new"},
+        {"to": {}},
+        {"to": None},
+        {"n": True},
+    ],
+    ids=["shown", "nested", "text", "secret", "dropped", "none", "type"],
+)
+def test_what_is_withheld_is_not_kept_beside_a_change(sqlite_api: Api, change: dict[str, Any]) -> None:
+    """Whoever sees no secret could have it sent to somebody else."""
+    id = _ordered(sqlite_api, api=True)
+    payload = {**sqlite_api.get(f"/{id}")["payload"], **change}
+
+    for method, path in (("PATCH", f"/{id}"), ("POST", f"/{id}/replay")):
+        refused = sqlite_api(method, path, json={"payload": payload})
+        assert (refused.status_code, "give the value anew" in refused.json["detail"]) == (422, True), refused.text
+        assert "payload." in refused.json["detail"]
+
+    assert [job.id for job in sqlite_api.site.all_jobs()] == [id]
+    assert sqlite_api.site.job(id).args == list(OWN.values())
+    assert sqlite_api.get("/audit")["data"] == []
+
+
+def test_arguments_are_given_anew_and_the_audit_names_them(api: Api) -> None:
+    id = _ordered(api, api=True)
+    anew = {"to": {"note": "*** rated"}, "token": "NEW"}
+
+    new = api.post(f"/{id}/replay", 202, json={"payload": {**anew, "n": 1}})["id"]
+    api.patch(f"/{id}", json={"payload": anew})
+
+    assert (api.site.job(id).kwargs, api.site.job(new).kwargs) == (anew, {**anew, "n": 1})
+    amended, replayed = api.get("/audit")["data"]
+    assert amended["detail"] == {"changes": ["payload"], "arguments": ["n", "to", "token"]}
+    assert replayed["detail"] == {"replayed_as": new, "arguments": ["to", "token"]}
+
+
+def test_what_the_api_may_not_send_is_repeated_but_not_changed(api: Api) -> None:
+    id = _ordered(api)
+
+    for method, path in (("PATCH", f"/{id}"), ("POST", f"/{id}/replay")):
+        refused = api(method, path, json={"payload": {"to": {}}})
+        assert refused.status_code == 403
+        assert "'order' cannot be sent through the API" in refused.json["detail"]
+
+    assert api.site.job(id).args == list(OWN.values())
+    new = api.post(f"/{id}/replay", 202)["id"]
+    assert api.site.job(new).args == list(OWN.values())
+
+
+def test_stars_that_withhold_nothing_are_a_text(sqlite_api: Api) -> None:
+    id = sqlite_api.send("***")
+
+    assert sqlite_api.patch(f"/{id}", json={"payload": {"to": "***", "n": 2}})["payload"] == {"to": "***", "n": 2}
+    other = sqlite_api.send("a@b.c")
+    assert "payload.to" in sqlite_api.patch(f"/{other}", 422, json={"payload": {"to": "***"}})["detail"]
 
 
 @pytest.mark.requirement("I12")

@@ -63,6 +63,21 @@ def test_a_schedule_is_registered_with_everything_that_is_known_of_it(api: Api) 
     assert audit(api) == [("olga", "schedule.register", "digest")]
 
 
+@pytest.mark.requirement("F03")
+def test_a_payload_is_named_in_camel_case_too(api: Api) -> None:
+    @api.site.jobs.actor(actor_name="report:send", queue_name="reports", api=True)
+    def send(report_id: str) -> None:
+        """Takes a report's id."""
+
+    given = {"name": "weekly", "type": "report:send", "schedule": "0 8 * * 1", "payload": {"reportId": "r1"}}
+    assert api.post("/schedules", 201, json=given)["payload"] == {"report_id": "r1"}
+    assert api.patch("/schedules/weekly", json={"payload": {"reportId": "r2"}})["payload"] == {"report_id": "r2"}
+    job = api.post("/schedules/weekly/run", 202)["jobId"]
+    assert api.site.job(job).kwargs == {"report_id": "r2"}
+    twice = api.patch("/schedules/weekly", 422, json={"payload": {"reportId": "r2", "report_id": "r3"}})
+    assert "there twice" in twice["detail"]
+
+
 @pytest.mark.requirement("F05", "F08")
 def test_it_tells_its_latest_job_and_whether_it_is_overdue(api: Api) -> None:
     made = api.post("/schedules", 201, json=DIGEST)

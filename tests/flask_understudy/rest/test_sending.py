@@ -46,6 +46,43 @@ def test_slash_and_colon_name_the_same_type(sqlite_api: Api) -> None:
     assert sqlite_api.get("/types/email/welcome")["name"] == "email:welcome"
 
 
+@pytest.mark.requirement("K02")
+def test_arguments_are_named_in_camel_case_too(api: Api) -> None:
+    """As the names of the API itself are; the ledger has the actor's own."""
+
+    @api.site.jobs.actor(queue_name="reports", actor_name="report:send", api=True, workflow=True)
+    def send(report_id: str, user_id: int = 0) -> str:
+        return f"{report_id} for {user_id}"
+
+    @api.site.jobs.actor(queue_name="reports", actor_name="report:sent", api=True)
+    def sent(batch_id: str, report_id: str) -> None:
+        """Follows a batch."""
+
+    given, own = {"reportId": "r1", "userId": 7}, {"report_id": "r1", "user_id": 7}
+    order = {"type": "report:send", "payload": given}
+    job = api.post("", 202, json=order)
+    run = api.post("/workflows/report:send/runs", 202, json={"payload": given})
+    again = api.post(f"/{job['id']}/replay", 202, json={"payload": given})
+    other = api.post(f"/{job['id']}/replay", 202, json={"payload": {**given, "userId": 8}})
+    api.patch(f"/{run['id']}", json={"payload": given})
+    follows = {"type": "report:sent", "payload": {"reportId": "r1"}}
+    batch = api.post("/batches", 202, json={"jobs": [order, order], "onComplete": follows})
+    rows = [row for row in api.site.all_jobs() if row.batch_id == batch["id"]]
+
+    assert job["payload"] == run["payload"] == again["payload"] == own
+    assert other["payload"] == {**own, "user_id": 8}
+    assert [api.site.job(id).kwargs for id in (job["id"], run["id"])] == [row.kwargs for row in rows] == [own, own]
+    for row in (*rows, job):
+        api.site.worker.run(row["id"] if row is job else row.id)
+    assert api.get(f"/{job['id']}")["result"] == "r1 for 7"
+    [followed] = [row for row in api.site.all_jobs() if row.actor == "report:sent"]
+    assert followed.kwargs == {"batch_id": batch["id"], "report_id": "r1"}
+
+    twice = api.post("", 422, json={**order, "payload": {**given, "report_id": "r2"}})
+    assert "report_id is there twice, also as reportId" in twice["detail"]
+    assert "colour" in api.post("", 422, json={**order, "payload": {**given, "colour": 1}})["detail"]
+
+
 def test_a_job_is_sent_for_later_and_into_another_queue(api: Api) -> None:
     later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flask_understudy.contrib.webhooks import destinations
-from flask_understudy.contrib.webhooks.destinations import Rules, is_public, read, vet
+from flask_understudy.contrib.webhooks.destinations import Rules, check, is_public, read, vet
 from flask_understudy.contrib.webhooks.errors import DestinationNotAllowed, InvalidWebhook
 
 STRICT = Rules(ports=frozenset({443, 8443}))
@@ -193,6 +193,35 @@ def test_what_is_allowed_may_be_reached_at_any_port_and_nothing_else(
     else:
         with pytest.raises(DestinationNotAllowed):
             vet(destination, LOCAL, lambda host, port: answers)
+
+
+@pytest.mark.parametrize(
+    ("url", "answers", "passes"),
+    [
+        ("http://127.0.0.1:9000", ["127.0.0.1"], True),
+        ("https://receiver.example:9000", ["10.1.2.3"], True),
+        ("https://receiver.example:9000", ["10.1.2.3", "93.184.215.14"], False),
+        ("https://receiver.example:9000", ["93.184.215.14"], False),
+        ("https://receiver.example:9000", ["10.2.0.1"], False),
+        ("https://receiver.example:9000", [], False),
+        ("https://93.184.215.14:9000", ["93.184.215.14"], False),
+    ],
+)
+def test_a_closed_port_is_refused_before_anything_is_stored(url: str, answers: list[str], passes: bool) -> None:
+    """Also where a name could lead into a network that is allowed; it has to lead there and nowhere else."""
+    if passes:
+        check(url, LOCAL, lambda host, port: answers)
+    else:
+        with pytest.raises(InvalidWebhook, match="has the port 9000; open are 443"):
+            check(url, LOCAL, lambda host, port: answers)
+
+
+def test_a_name_at_an_open_port_is_not_resolved_until_it_is_sent_to() -> None:
+    def resolves(host: str, port: int) -> list[str]:
+        raise AssertionError("was resolved")
+
+    check("https://receiver.example", LOCAL, resolves)
+    check("https://receiver.example:9000", Rules(LOCAL.allowed), resolves)
 
 
 def test_loopback_names_resolve_to_what_is_refused() -> None:
