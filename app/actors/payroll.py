@@ -10,11 +10,12 @@ from app.actors.email import queue_email
 from app.extensions import db, jobs
 from app.models.user import User
 from app.services import payroll
+from app.services.ownership import NotOwn
 from flask_understudy import current_job
 from flask_understudy.errors import JobCancelled
 
 
-@jobs.actor(actor_name="payroll:failed", queue_name="payroll", time_limit=30_000)
+@jobs.actor(actor_name="payroll:failed", queue_name="payroll", time_limit=30_000, throws=(NotOwn,))
 def give_up(message: dict[str, Any], limits: dict[str, Any]) -> None:
     """Mark a period as failed when the last attempt at it has."""
     payroll.fail(message["kwargs"]["payroll_period_id"], f"It failed {limits['max_retries'] + 1} times.")
@@ -27,6 +28,7 @@ def give_up(message: dict[str, Any], limits: dict[str, Any]) -> None:
     time_limit=600_000,
     fallback="hold",
     on_retry_exhausted="payroll:failed",
+    throws=(NotOwn,),
 )
 def process_payroll(payroll_period_id: str, initiated_by: str) -> dict[str, Any]:
     """Make the payslips of a period, and tell who asked for them once.

@@ -18,6 +18,7 @@ from flask import current_app
 from app.extensions import db
 from app.models.base import new_id, utcnow
 from app.models.integration import Integration
+from app.services.ownership import check_own
 from flask_understudy.contrib.webhooks.sealing import Seal
 
 #: A token that ends so soon is renewed (A15).
@@ -88,10 +89,12 @@ def tenant_of(integration_id: str) -> str:
 
     Raises:
         IntegrationRefused: There is none, or its grant has ended.
+        NotOwn: It is not of the running job's organisation.
     """
     integration = db.session.get(Integration, str(integration_id))
     if integration is None:
         raise IntegrationRefused(f"There is no integration {integration_id!r:.80}.")
+    check_own(integration.tenant_id, f"integration {integration_id!r:.80}")
     if integration.revoked_at is not None:
         raise GrantRevoked(f"The grant of {integration.account!r} has ended: {integration.error}")
     return integration.tenant_id
@@ -114,6 +117,7 @@ def refresh(integration_id: str, asked_at: dt.datetime | None) -> bool:
 
     Raises:
         IntegrationRefused: There is none, or the provider is not configured.
+        NotOwn: It is not of the running job's organisation.
         GrantRevoked: The provider ended it.
         OAuthError, requests.RequestException: The provider could not be asked, or answered with another error.
     """

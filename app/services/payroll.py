@@ -18,6 +18,7 @@ from app.models.employee import Employee
 from app.models.payroll_detail import PayrollDetail
 from app.models.payroll_period import PayrollPeriod, PayrollStatus
 from app.models.user import User
+from app.services.ownership import check_own
 from app.services.payslips import payslip, share_of
 
 #: Employees in one transaction (A03).
@@ -58,8 +59,13 @@ def process(period_id: str, initiated_by: str, report: Callable[[int, int], obje
 
     Returns:
         The period, still processing, with all its payslips; None when it is complete or gone.
+
+    Raises:
+        NotOwn: It is not of the running job's organisation.
     """
     period = db.session.get(PayrollPeriod, period_id, with_for_update=True, populate_existing=True)
+    if period is not None:
+        check_own(period.tenant_id, f"payroll period {period_id!r:.80}")
     if period is None or period.status is PayrollStatus.COMPLETED:
         db.session.rollback()
         return None
@@ -95,7 +101,13 @@ def complete(period: PayrollPeriod) -> bool:
 
 
 def fail(period_id: str, error: str) -> None:
-    """Mark a period as failed that is not completed, and commit; its payslips stay, and another run goes on."""
+    """Mark a period as failed that is not completed, and commit; its payslips stay, and another run goes on.
+
+    Raises:
+        NotOwn: It is not of the running job's organisation.
+    """
+    if (period := db.session.get(PayrollPeriod, period_id)) is not None:
+        check_own(period.tenant_id, f"payroll period {period_id!r:.80}")
     db.session.execute(
         sa.update(PayrollPeriod)
         .filter_by(id=period_id, status=PayrollStatus.PROCESSING)
