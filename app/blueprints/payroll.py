@@ -92,7 +92,9 @@ def create(body: NewPeriod) -> Response:
 def list_periods() -> Any:
     """List the organisation's periods, the latest first."""
     query = sa.select(PayrollPeriod).filter_by(tenant_id=current_principal().tenant)
-    found = db.session.scalars(query.order_by(PayrollPeriod.starts_on.desc()).limit(100))
+    found = db.session.scalars(query.order_by(PayrollPeriod.starts_on.desc()).limit(100)).all()
+    for period in found:
+        payroll.settle(period)
     return PeriodList(data=[PeriodShape(**_fields(period)) for period in found])
 
 
@@ -102,6 +104,7 @@ def list_periods() -> Any:
 def show_period(period_id: str) -> Any:
     """Describe a period with its payslips."""
     period = _own(period_id)
+    payroll.settle(period)
     query = sa.select(Employee.name, PayrollDetail).join(Employee, Employee.id == PayrollDetail.employee_id)
     found = db.session.execute(query.where(PayrollDetail.period_id == period.id).order_by(Employee.name, Employee.id))
     payslips = [

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
+from blinker import Signal
 from sqlalchemy.dialects import postgresql, sqlite
 
-from app.extensions import db
+from app.extensions import db, jobs
 from app.models.base import new_id, utcnow
 from app.models.employee import Employee
 from app.models.payroll_detail import PayrollDetail
@@ -23,6 +24,10 @@ from app.services.payslips import payslip, share_of
 
 #: Employees in one transaction (A03).
 AT_A_TIME = 10
+LONGEST_ERROR = 500
+
+#: Sent with a period that has failed, in the transaction that says so: what a receiver writes is committed with it.
+failed = Signal()
 
 
 class PayrollRefused(ValueError):
@@ -49,12 +54,15 @@ def check(period_id: str, company_id: str, initiated_by: str) -> None:
         raise PayrollRefused(f"There is no user {initiated_by!r:.80} in the company {company_id!r:.80}.")
 
 
-def process(period_id: str, initiated_by: str, report: Callable[[int, int], object]) -> PayrollPeriod | None:
+def process(
+    period_id: str, initiated_by: str, job_id: str, report: Callable[[int, int], object]
+) -> PayrollPeriod | None:
     """Make the payslips that are missing, ten at a time, and commit each ten.
 
     Args:
         period_id: The period.
         initiated_by: Who is told of the end.
+        job_id: The job that does it.
         report: Called after each ten, with the payslips so far and those there will be; what it raises ends the run.
 
     Returns:
@@ -69,7 +77,8 @@ def process(period_id: str, initiated_by: str, report: Callable[[int, int], obje
     if period is None or period.status is PayrollStatus.COMPLETED:
         db.session.rollback()
         return None
-    period.status, period.initiated_by, period.error = PayrollStatus.PROCESSING, initiated_by, None
+    period.status, period.error = PayrollStatus.PROCESSING, None
+    period.initiated_by, period.job_id = initiated_by, job_id
     db.session.commit()
     while employees := db.session.scalars(_unpaid(period).limit(AT_A_TIME)).all():
         _pay(period, employees)
@@ -81,15 +90,19 @@ def process(period_id: str, initiated_by: str, report: Callable[[int, int], obje
 
 
 def complete(period: PayrollPeriod) -> bool:
-    """Mark a period as completed, in the caller's transaction; return whether it was this call that did."""
+    """Mark a period as completed, in the caller's transaction; return whether it was this call that did.
+
+    One that was marked as failed meanwhile, as when another job of it was cancelled, is complete all the same.
+    """
     net = sa.select(sa.func.coalesce(sa.func.sum(PayrollDetail.net_cents), 0)).filter_by(period_id=period.id)
     done = _count(period)
     marked: sa.CursorResult[Any] = db.session.execute(  # type: ignore[assignment]
         sa.update(PayrollPeriod)
-        .filter_by(id=period.id, status=PayrollStatus.PROCESSING)
+        .where(PayrollPeriod.id == period.id, PayrollPeriod.status != PayrollStatus.COMPLETED)
         .values(
             status=PayrollStatus.COMPLETED,
             progress="100%",
+            error=None,
             employees=done,
             processed=done,
             net_cents=net.scalar_subquery(),
@@ -101,19 +114,60 @@ def complete(period: PayrollPeriod) -> bool:
 
 
 def fail(period_id: str, error: str) -> None:
-    """Mark a period as failed that is not completed, and commit; its payslips stay, and another run goes on.
+    """Mark a period as failed that is being processed, tell of it, and commit.
+
+    Its payslips stay, and another run goes on.
 
     Raises:
         NotOwn: It is not of the running job's organisation.
     """
     if (period := db.session.get(PayrollPeriod, period_id)) is not None:
         check_own(period.tenant_id, f"payroll period {period_id!r:.80}")
-    db.session.execute(
+    marked: sa.CursorResult[Any] = db.session.execute(  # type: ignore[assignment]
         sa.update(PayrollPeriod)
         .filter_by(id=period_id, status=PayrollStatus.PROCESSING)
-        .values(status=PayrollStatus.FAILED, error=error[:500])
+        .values(status=PayrollStatus.FAILED, error=error[:LONGEST_ERROR])
     )
+    if marked.rowcount == 1:
+        failed.send(db.session.get_one(PayrollPeriod, period_id, populate_existing=True))
     db.session.commit()
+
+
+def settle(period: PayrollPeriod) -> None:
+    """Mark a period as failed, and commit, when the job that processed it has come to an end without it.
+
+    That is so when its tries are used up, its last attempt's process was killed, or the job was cancelled or deleted.
+    """
+    if period.status is not PayrollStatus.PROCESSING or period.job_id is None:
+        return
+    job = jobs.get(period.job_id)
+    if job is not None and job.state not in {"failed", "cancelled"}:
+        return
+    if job is None:
+        reason = "Its job is gone."
+    elif job.state == "cancelled":
+        reason = "It was cancelled."
+    else:
+        reason = job.error or job.reason or "It failed."
+        if job.attempt > 1:
+            reason = f"It failed {job.attempt} times; the last time: {reason}"
+    fail(period.id, reason)
+
+
+def settle_all() -> None:
+    """Do so for all periods that are being processed."""
+    for period in db.session.scalars(sa.select(PayrollPeriod).filter_by(status=PayrollStatus.PROCESSING)).all():
+        settle(period)
+
+
+def of_job(job_id: str) -> PayrollPeriod | None:
+    """Return the period that a job began last, if it did."""
+    return db.session.scalar(sa.select(PayrollPeriod).filter_by(job_id=job_id))
+
+
+def initiator(period: PayrollPeriod) -> User | None:
+    """Return who is told of a period's end; None when they are not in the organisation, or not any more."""
+    return db.session.scalar(sa.select(User).filter_by(id=period.initiated_by, tenant_id=period.tenant_id))
 
 
 def _employed(period: PayrollPeriod) -> sa.Select[Employee]:

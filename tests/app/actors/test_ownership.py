@@ -56,10 +56,11 @@ def a_period(user: User) -> Given:
 
 def a_payroll_that_runs(user: User) -> Given:
     given = a_period(user)
-    queue_payroll_processing(given["payroll_period_id"], user.tenant_id, user.id)
-    db.session.execute(sa.update(PayrollPeriod).values(status="processing"))
+    message = queue_payroll_processing(given["payroll_period_id"], user.tenant_id, user.id)
+    jobs.cancel(message.message_id)
+    db.session.execute(sa.update(PayrollPeriod).values(status="processing", job_id=message.message_id))
     db.session.commit()
-    return {"message": {"kwargs": given}, "limits": {"max_retries": 3}}
+    return {"message": {"message_id": message.message_id, "kwargs": given}, "limits": {"max_retries": 3}}
 
 
 def a_grant(user: User) -> Given:
@@ -114,7 +115,14 @@ def a_delivery(user: User) -> Given:
 
 
 def rows() -> list[Any]:
-    tables = (PayrollPeriod, Integration, ExportJob, WorkflowExecution, AnalyticsEvent, WebhookDelivery)
+    tables: tuple[Any, ...] = (
+        PayrollPeriod,
+        Integration,
+        ExportJob,
+        WorkflowExecution,
+        AnalyticsEvent,
+        WebhookDelivery,
+    )
     return [row for table in tables for row in db.session.execute(sa.select(*sa.inspect(table).columns)).all()]
 
 
