@@ -6,6 +6,7 @@ have none, and two runs at once make one payslip for each.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,7 @@ from app.models.base import new_id, utcnow
 from app.models.employee import Employee
 from app.models.payroll_detail import PayrollDetail
 from app.models.payroll_period import PayrollPeriod, PayrollStatus
+from app.models.tenant import Tenant
 from app.models.user import User
 from app.services.ownership import check_own
 from app.services.payslips import payslip, share_of
@@ -32,6 +34,29 @@ failed = Signal()
 
 class PayrollRefused(ValueError):
     """A period cannot be processed; says why."""
+
+
+class PeriodsOverlap(ValueError):
+    """A period shares days with one that is there; names that one."""
+
+
+def add(tenant_id: str, name: str, starts_on: dt.date, ends_on: dt.date) -> PayrollPeriod:
+    """Add a period to the caller's transaction, which then holds the organisation's row: one is added at a time.
+
+    Raises:
+        PeriodsOverlap: Nobody is paid twice for a day.
+    """
+    db.session.execute(sa.update(Tenant).where(Tenant.id == tenant_id).values(name=Tenant.name))
+    overlapping = sa.select(PayrollPeriod).where(
+        PayrollPeriod.tenant_id == tenant_id, PayrollPeriod.starts_on <= ends_on, PayrollPeriod.ends_on >= starts_on
+    )
+    other = db.session.scalar(overlapping.order_by(PayrollPeriod.starts_on).limit(1))
+    if other is not None:
+        raise PeriodsOverlap(f"There is the period {other.name!r} from {other.starts_on} to {other.ends_on}.")
+    period = PayrollPeriod(tenant_id=tenant_id, name=name, starts_on=starts_on, ends_on=ends_on)
+    db.session.add(period)
+    db.session.flush()
+    return period
 
 
 def find(tenant_id: str, period_id: str) -> PayrollPeriod | None:
