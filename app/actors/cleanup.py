@@ -8,7 +8,7 @@ from pathlib import Path
 from flask import current_app
 
 from app.extensions import jobs, webhooks
-from app.services import cleanup, queues
+from app.services import cleanup, payroll, queues
 from app.services.exports import lifecycle
 from flask_understudy import current_job
 
@@ -50,7 +50,11 @@ def delete_temporary_files() -> int:
 @jobs.schedule(HOURLY, timezone="UTC", name="cache-cleanup")
 @jobs.actor(queue_name="cleanup", actor_name="maintenance:cleanup")
 def clean_up() -> dict[str, int]:
-    """Delete temporary files and exports whose time is over, so that a disk does not fill up until the night."""
+    """Delete temporary files and exports whose time is over, so that a disk does not fill up until the night.
+
+    Payrolls whose job has died are marked as failed on the way.
+    """
+    payroll.settle_all()
     temporary = cleanup.delete_old_files(Path(current_app.config["TEMP_DIR"]))
     return {"temporaryFiles": temporary, "exports": lifecycle.delete_expired()}
 

@@ -20,6 +20,7 @@ from flask_mail import Message
 from app.extensions import db, jobs, mail
 from app.services import email as mails
 from app.services import passwords
+from app.services.ownership import NotOwn, check_own
 from flask_understudy import Batch, current_job
 from flask_understudy.contrib.mail import PERMANENT, InvalidMail, check
 
@@ -118,10 +119,12 @@ def send_named(email: str, mail: str, data: dict[str, Any]) -> Result:
     return _send(mail, email, **data)
 
 
-@jobs.actor(actor_name="email:send-batch", queue_name=QUEUE, priority=PRIORITY, time_limit=30_000)
+@jobs.actor(actor_name="email:send-batch", queue_name=QUEUE, priority=PRIORITY, time_limit=30_000, throws=(NotOwn,))
 def report_batch(batch_id: str = "") -> Result:
     """Say at the end of a batch to whom its mails could not be sent."""
-    progress, failed = jobs.find_batch(batch_id).progress(), failed_of_batch(batch_id)
+    progress = jobs.find_batch(batch_id).progress()
+    check_own(progress.tenant, f"batch {batch_id!r:.80}")
+    failed = failed_of_batch(batch_id)
     for entry in failed:
         current_job.log("not sent: %s", entry["error"])
     return {"batch": batch_id, "total": progress.total, "sent": progress.completed, "failed": failed}

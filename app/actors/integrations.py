@@ -10,6 +10,7 @@ import dramatiq
 from app.extensions import jobs
 from app.models.base import utcnow
 from app.services import integrations
+from app.services.ownership import NotOwn
 from flask_understudy import Limit
 
 EVERY_FIVE_MINUTES = "*/5 * * * *"
@@ -21,7 +22,7 @@ EVERY_FIVE_MINUTES = "*/5 * * * *"
     max_retries=1,
     time_limit=30_000,
     limit=Limit(concurrency=1, key=lambda integration_id, asked_at=None: integration_id),
-    throws=(integrations.IntegrationRefused,),
+    throws=(integrations.IntegrationRefused, NotOwn),
 )
 def refresh_token(integration_id: str, asked_at: str | None = None) -> bool:
     """Renew the tokens of one grant, unless that was done meanwhile; say whether it was to be done.

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import dramatiq
 
 from app.actors.email import queue_email
 from app.extensions import db, jobs
-from app.models.user import User
+from app.models.payroll_period import PayrollPeriod
 from app.services import payroll
-from flask_understudy import current_job
+from app.services.ownership import NotOwn, check_own
+from flask_understudy import Principal, Snooze, acting_as, current_job
+from flask_understudy.contrib.mail import InvalidMail
 from flask_understudy.errors import JobCancelled
 
+log = logging.getLogger("app.payroll")
 
-@jobs.actor(actor_name="payroll:failed", queue_name="payroll", time_limit=30_000)
+
+@jobs.actor(actor_name="payroll:failed", queue_name="payroll", time_limit=30_000, throws=(NotOwn,))
 def give_up(message: dict[str, Any], limits: dict[str, Any]) -> None:
     """Mark a period as failed when the last attempt at it has."""
-    payroll.fail(message["kwargs"]["payroll_period_id"], f"It failed {limits['max_retries'] + 1} times.")
+    period = payroll.of_job(message["message_id"])
+    if period is None:
+        return
+    check_own(period.tenant_id, f"payroll job {message['message_id']!r:.80}")
+    job = jobs.get(message["message_id"])
+    if job is not None and job.state == "active":
+        raise Snooze(1, "The last attempt is not recorded yet.")
+    payroll.settle(period)
 
 
 @jobs.actor(
@@ -27,6 +39,7 @@ def give_up(message: dict[str, Any], limits: dict[str, Any]) -> None:
     time_limit=600_000,
     fallback="hold",
     on_retry_exhausted="payroll:failed",
+    throws=(NotOwn,),
 )
 def process_payroll(payroll_period_id: str, initiated_by: str) -> dict[str, Any]:
     """Make the payslips of a period, and tell who asked for them once.
@@ -39,27 +52,35 @@ def process_payroll(payroll_period_id: str, initiated_by: str) -> dict[str, Any]
         current_job.check_cancelled()
 
     try:
-        period = payroll.process(payroll_period_id, initiated_by, report)
+        period = payroll.process(payroll_period_id, initiated_by, current_job.id, report)
     except JobCancelled:
         payroll.fail(payroll_period_id, "It was cancelled.")
         raise
     if period is None or not payroll.complete(period):
         db.session.rollback()
         return {"period": payroll_period_id, "skipped": True}
-    person = db.session.get_one(User, initiated_by)
-    queue_email(
-        "payroll-completed",
-        person.email,
-        {
-            "name": person.name,
-            "period": period.name,
-            "employees": period.employees,
-            "total": f"{period.net_cents / 100:,.2f}",
-            "link": f"/payroll/periods/{period.id}",
-        },
-    )
+    _mail("payroll-completed", period, employees=period.employees, total=f"{period.net_cents / 100:,.2f}")
     db.session.commit()  # the end and the mail about it, both or neither (A05)
-    return {"period": period.id, "employees": period.employees, "netCents": period.net_cents, "skipped": False}
+    return {"period": period.id, "employees": period.employees, "skipped": False}
+
+
+@payroll.failed.connect
+def tell(period: PayrollPeriod) -> None:
+    """Queue the mail about a period that has failed for good, in the transaction that says so."""
+    _mail("payroll-failed", period, error=period.error or "unknown")
+
+
+def _mail(mail: str, period: PayrollPeriod, **fields: Any) -> None:
+    person = payroll.initiator(period)
+    if person is None:
+        log.warning("nobody to mail %s to: who started it has left", mail, extra={"period": period.id})
+        return
+    link = f"/payroll/periods/{period.id}"
+    with acting_as(Principal(subject=person.id, tenant=period.tenant_id)):
+        try:
+            queue_email(mail, person.email, {"name": person.name, "period": period.name, "link": link, **fields})
+        except InvalidMail as problem:  # it is paid all the same
+            log.warning("%s cannot be mailed: %s", mail, problem, extra={"period": period.id})
 
 
 def queue_payroll_processing(payroll_period_id: str, company_id: str, initiated_by: str) -> dramatiq.Message[Any]:

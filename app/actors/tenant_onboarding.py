@@ -11,6 +11,7 @@ from app.events import TenantOnboarded
 from app.extensions import jobs
 from app.models.analytics_event import AnalyticsEvent
 from app.services import tenant_onboarding as onboarding
+from app.services.ownership import NotOwn, check_own
 from app.services.tenant_onboarding import InvalidOnboarding, OnboardingConflict, Order
 from flask_understudy import current_job, step
 
@@ -60,9 +61,10 @@ def onboard_tenant(
     return made | {"skipped": not is_last}
 
 
-@jobs.on(TenantOnboarded, queue_name=QUEUE)
+@jobs.on(TenantOnboarded, queue_name=QUEUE, throws=(NotOwn,))
 def count_onboarding(event: TenantOnboarded) -> None:
     """Count a new organisation."""
+    check_own(event.tenant_id, f"event of {event.tenant_id!r:.80}")
     with current_job.transaction() as session:
         session.add(AnalyticsEvent(tenant_id=event.tenant_id, name="tenant.onboarded", properties={"tier": event.tier}))
 

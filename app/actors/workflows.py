@@ -13,6 +13,7 @@ from app.extensions import db, jobs, webhooks
 from app.models.incident import Incident
 from app.models.user import User
 from app.models.workflow_execution import WorkflowExecution
+from app.services.ownership import NotOwn
 from app.services.workflows import executions
 from app.services.workflows.placeholders import Filling, StepRefused
 from app.services.workflows.storing import secret_of
@@ -27,7 +28,7 @@ TRIES = 3
 Result = dict[str, Any]
 
 
-@jobs.actor(actor_name="workflow:failed", queue_name="workflows", time_limit=30_000)
+@jobs.actor(actor_name="workflow:failed", queue_name="workflows", time_limit=30_000, throws=(NotOwn,))
 def give_up(message: dict[str, Any], limits: dict[str, Any]) -> None:
     """Mark an execution as failed when the last attempt at it has."""
     executions.fail(message["kwargs"]["execution_id"], f"It failed {limits['max_retries'] + 1} times.")
@@ -40,7 +41,7 @@ def give_up(message: dict[str, Any], limits: dict[str, Any]) -> None:
     max_retries=2,
     time_limit=300_000,
     fallback="hold",
-    throws=(StepRefused, InvalidMail, InvalidWebhook),
+    throws=(StepRefused, InvalidMail, InvalidWebhook, NotOwn),
     on_retry_exhausted="workflow:failed",
 )
 def execute_workflow(execution_id: str) -> Result:

@@ -77,15 +77,8 @@ def connect(body: Grant) -> Response:
 @operation(tag=TAG, answers={202: Queued}, errors=(409,))
 def refresh(integration_id: str) -> Response:
     """Queue the renewal of an integration's tokens."""
-    integration = _own(integration_id)
-    try:
-        return Response(
-            Queued.of(queue_token_refresh(integration.id)).model_dump_json(by_alias=True),
-            202,
-            mimetype="application/json",
-        )
-    except integrations.GrantRevoked as problem:
-        raise Problem(409, detail=str(problem)) from None
+    caller = current_principal()
+    return once(db.session, caller.tenant, caller.subject, lambda: _refresh(integration_id))
 
 
 @bp.delete("/<integration_id>")

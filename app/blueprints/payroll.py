@@ -7,16 +7,17 @@ from typing import Annotated, Any
 
 import sqlalchemy as sa
 from flask import Blueprint, Response
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from app.actors.payroll import queue_payroll_processing
-from app.auth import current_principal, requires
+from app.auth import current_principal, current_user, requires
 from app.extensions import db
 from app.models.employee import Employee
 from app.models.payroll_detail import PayrollDetail
 from app.models.payroll_period import PayrollPeriod
 from app.services import audit, payroll
+from app.services.people import one_line
 from app.services.shapes import Queued, Shape
 from flask_understudy.contrib.api import Body, Instant, Problem, not_found, once, operation
 
@@ -24,14 +25,27 @@ bp = Blueprint("payroll", __name__, url_prefix="/api/payroll/periods")
 
 TAG = "Payroll"
 MOST_DAYS = 366
+YEARS = (1990, 2100)
+
+
+def _within_years(day: dt.date) -> dt.date:
+    if not YEARS[0] <= day.year <= YEARS[1]:
+        years = {"first": YEARS[0], "last": YEARS[1]}
+        raise PydanticCustomError("year", "must be a day of the years {first} to {last}", years)
+    return day
+
+
+Day = Annotated[dt.date, AfterValidator(_within_years)]
 
 
 class NewPeriod(Body):
     """A period that people are to be paid for."""
 
-    name: Annotated[str, StringConstraints(min_length=1, max_length=100)]
-    starts_on: dt.date
-    ends_on: dt.date = Field(description="The last day.")
+    name: Annotated[
+        str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100), AfterValidator(one_line)
+    ]
+    starts_on: Day
+    ends_on: Day = Field(description="The last day.")
 
     @model_validator(mode="after")
     def _ends_after_its_start(self) -> NewPeriod:
@@ -82,7 +96,7 @@ class PeriodDetail(PeriodShape):
 @requires("admin")
 @operation(tag=TAG, body=NewPeriod, answers={201: PeriodShape}, errors=(409,))
 def create(body: NewPeriod) -> Response:
-    """Add a period."""
+    """Add a period, which shares no day with another one."""
     return once(db.session, current_principal().tenant, current_principal().subject, lambda: _create(body))
 
 
@@ -92,7 +106,9 @@ def create(body: NewPeriod) -> Response:
 def list_periods() -> Any:
     """List the organisation's periods, the latest first."""
     query = sa.select(PayrollPeriod).filter_by(tenant_id=current_principal().tenant)
-    found = db.session.scalars(query.order_by(PayrollPeriod.starts_on.desc()).limit(100))
+    found = db.session.scalars(query.order_by(PayrollPeriod.starts_on.desc()).limit(100)).all()
+    for period in found:
+        payroll.settle(period)
     return PeriodList(data=[PeriodShape(**_fields(period)) for period in found])
 
 
@@ -102,6 +118,7 @@ def list_periods() -> Any:
 def show_period(period_id: str) -> Any:
     """Describe a period with its payslips."""
     period = _own(period_id)
+    payroll.settle(period)
     query = sa.select(Employee.name, PayrollDetail).join(Employee, Employee.id == PayrollDetail.employee_id)
     found = db.session.execute(query.where(PayrollDetail.period_id == period.id).order_by(Employee.name, Employee.id))
     payslips = [
@@ -127,18 +144,18 @@ def process_period(period_id: str) -> Response:
 
 def _create(body: NewPeriod) -> tuple[dict[str, Any], int]:
     caller = current_principal()
-    taken = sa.select(PayrollPeriod.id).filter_by(tenant_id=caller.tenant, starts_on=body.starts_on)
-    if db.session.scalar(taken) is not None:
-        raise Problem(409, detail=f"There is a period that starts on {body.starts_on}.")
-    period = PayrollPeriod(tenant_id=caller.tenant, **body.model_dump())
-    db.session.add(period)
-    db.session.flush()
+    try:
+        period = payroll.add(caller.tenant, **body.model_dump())
+    except payroll.PeriodsOverlap as problem:
+        raise Problem(409, detail=str(problem)) from None
     audit.record("payroll.create", tenant_id=caller.tenant, subject=caller.subject, target=period.id)
     return PeriodShape(**_fields(period)).answer(), 201
 
 
 def _process(period_id: str) -> tuple[dict[str, Any], int]:
     caller, period = current_principal(), _own(period_id)
+    if current_user() is None:
+        raise Problem(403, detail="A token without a user cannot start payroll, as a person is mailed at its end.")
     try:
         message = queue_payroll_processing(period.id, caller.tenant, caller.subject)
     except payroll.PayrollRefused as problem:

@@ -47,5 +47,7 @@ class PayrollPeriod(Identified, Created, Base):
     net_cents: Mapped[int] = mapped_column(sa.BigInteger, default=0)
     #: Who is told of the end: a user's id.
     initiated_by: Mapped[str | None] = mapped_column(sa.String(64))
+    #: The job that began last.
+    job_id: Mapped[str | None] = mapped_column(sa.String(36))
     error: Mapped[str | None] = mapped_column(sa.Text)
     completed_at: Mapped[dt.datetime | None]

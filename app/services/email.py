@@ -25,6 +25,7 @@ TEMPLATES: dict[str, frozenset[str]] = {
     "invitation": frozenset({"name", "organization", "link"}),
     "leave-approved": frozenset({"name", "starts_on", "ends_on"}),
     "payroll-completed": frozenset({"name", "period", "employees", "total", "link"}),
+    "payroll-failed": frozenset({"name", "period", "error", "link"}),
     "payslip-ready": frozenset({"name", "period", "link"}),
     "report-failed": frozenset({"title", "error"}),
     "report-ready": frozenset({"title", "link"}),

@@ -8,8 +8,11 @@ before anything else.
 from __future__ import annotations
 
 import datetime as dt
+import json
 from dataclasses import dataclass
+from typing import Any
 
+import requests
 import sqlalchemy as sa
 from authlib.integrations.base_client import OAuthError
 from authlib.integrations.requests_client import OAuth2Session
@@ -18,6 +21,7 @@ from flask import current_app
 from app.extensions import db
 from app.models.base import new_id, utcnow
 from app.models.integration import Integration
+from app.services.ownership import check_own
 from flask_understudy.contrib.webhooks.sealing import Seal
 
 #: A token that ends so soon is renewed (A15).
@@ -26,6 +30,7 @@ BUFFER = dt.timedelta(minutes=5)
 TIMEOUT_SECONDS = 10
 #: How long an access token holds when the provider does not say, in s.
 USUAL_SECONDS = 3600
+LONGEST_SECONDS = 10 * 366 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,10 @@ PROVIDERS = {
 
 class IntegrationRefused(ValueError):
     """There is no such integration, or it cannot be renewed; says why."""
+
+
+class ProviderFailed(Exception):
+    """The provider gave no tokens this time; says why."""
 
 
 class GrantRevoked(IntegrationRefused):
@@ -88,10 +97,12 @@ def tenant_of(integration_id: str) -> str:
 
     Raises:
         IntegrationRefused: There is none, or its grant has ended.
+        NotOwn: It is not of the running job's organisation.
     """
     integration = db.session.get(Integration, str(integration_id))
     if integration is None:
         raise IntegrationRefused(f"There is no integration {integration_id!r:.80}.")
+    check_own(integration.tenant_id, f"integration {integration_id!r:.80}")
     if integration.revoked_at is not None:
         raise GrantRevoked(f"The grant of {integration.account!r} has ended: {integration.error}")
     return integration.tenant_id
@@ -114,8 +125,11 @@ def refresh(integration_id: str, asked_at: dt.datetime | None) -> bool:
 
     Raises:
         IntegrationRefused: There is none, or the provider is not configured.
+        NotOwn: It is not of the running job's organisation.
         GrantRevoked: The provider ended it.
-        OAuthError, requests.RequestException: The provider could not be asked, or answered with another error.
+        ProviderFailed: The provider could not be asked, or answered with something else. What went wrong stands in
+            the integration's ``error``, as it does for a provider that is not configured.
+        OAuthError: The provider refused.
     """
     tenant_of(integration_id)
     integration = db.session.get_one(Integration, integration_id)
@@ -133,14 +147,17 @@ def refresh(integration_id: str, asked_at: dt.datetime | None) -> bool:
         if is_over:
             raise GrantRevoked(f"The provider has ended the grant: {problem.description or problem.error}") from None
         raise
+    except (IntegrationRefused, ProviderFailed) as problem:
+        _store(integration_id, held, {"error": str(problem)[:500]})
+        raise
     now = utcnow()
     _store(
         integration_id,
         held,
         {
             "access_token": seal.seal(token["access_token"], f"{integration_id}.access"),
-            "refresh_token": seal.seal(token.get("refresh_token", refresh_token), f"{integration_id}.refresh"),
-            "expires_at": now + dt.timedelta(seconds=int(token.get("expires_in", USUAL_SECONDS))),
+            "refresh_token": seal.seal(token.get("refresh_token") or refresh_token, f"{integration_id}.refresh"),
+            "expires_at": now + dt.timedelta(seconds=_seconds_of(token.get("expires_in"))),
             "refreshed_at": now,
             "error": None,
         },
@@ -154,17 +171,54 @@ def _is_wanted(integration: Integration, asked_at: dt.datetime | None) -> bool:
     return integration.refreshed_at is None or integration.refreshed_at < asked_at
 
 
-def _ask(provider: str, refresh_token: str) -> dict[str, str]:
+def _seconds_of(expires_in: object) -> int:
+    """Return how long a token holds: RFC 6749 section 5.1 lets a provider leave it out, and new tokens are kept."""
+    try:
+        seconds = int(expires_in)  # type: ignore[call-overload]
+    except (TypeError, ValueError, OverflowError):
+        return USUAL_SECONDS
+    return seconds if 0 < seconds <= LONGEST_SECONDS else USUAL_SECONDS
+
+
+def _ask(provider: str, refresh_token: str) -> dict[str, Any]:
+    """Ask a provider for new tokens.
+
+    Raises:
+        IntegrationRefused, OAuthError, ProviderFailed: As `refresh` says.
+    """
     settings, config = PROVIDERS[provider], current_app.config
     client_id, secret = config[f"{settings.prefix}_CLIENT_ID"], config[f"{settings.prefix}_CLIENT_SECRET"]
     if not client_id or not secret:
         raise IntegrationRefused(f"{provider} is not configured: {settings.prefix}_CLIENT_ID and …_SECRET are missing.")
+    url = config[f"{settings.prefix}_TOKEN_URL"]
     with OAuth2Session(client_id, secret, token_endpoint_auth_method=settings.client_auth) as session:
-        return dict(
-            session.refresh_token(
-                config[f"{settings.prefix}_TOKEN_URL"], refresh_token=refresh_token, timeout=TIMEOUT_SECONDS
-            )
-        )
+        session.register_compliance_hook("refresh_token_response", lambda answer: _checked(provider, answer))
+        try:
+            return dict(session.refresh_token(url, refresh_token=refresh_token, timeout=TIMEOUT_SECONDS))
+        except requests.Timeout:
+            raise ProviderFailed(f"{provider} did not answer within {TIMEOUT_SECONDS} seconds.") from None
+        except requests.RequestException as problem:
+            raise ProviderFailed(f"{provider} could not be reached ({type(problem).__name__}).") from None
+
+
+def _checked(provider: str, answer: requests.Response) -> requests.Response:
+    """Let an answer pass that has tokens or says in OAuth's words why not; a lifetime that is none is taken out."""
+    if answer.status_code >= 500:
+        raise ProviderFailed(f"{provider} answered with HTTP {answer.status_code}.")
+    try:
+        token = answer.json()
+    except ValueError:
+        raise ProviderFailed(f"{provider} answered with HTTP {answer.status_code} and no JSON.") from None
+    if not isinstance(token, dict) or not ("error" in token or _is_text(token.get("access_token"))):
+        raise ProviderFailed(f"{provider} answered with HTTP {answer.status_code} and without an access_token.")
+    lifetime = {"expires_in": _seconds_of(token.get("expires_in"))}
+    answer._content = json.dumps({k: v for k, v in token.items() if k != "expires_at"} | lifetime).encode()
+    answer.encoding = "utf-8"
+    return answer
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and value != ""
 
 
 def _store(integration_id: str, held: str, values: dict[str, object]) -> None:

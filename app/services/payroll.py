@@ -6,26 +6,57 @@ have none, and two runs at once make one payslip for each.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
+from blinker import Signal
 from sqlalchemy.dialects import postgresql, sqlite
 
-from app.extensions import db
+from app.extensions import db, jobs
 from app.models.base import new_id, utcnow
 from app.models.employee import Employee
 from app.models.payroll_detail import PayrollDetail
 from app.models.payroll_period import PayrollPeriod, PayrollStatus
+from app.models.tenant import Tenant
 from app.models.user import User
+from app.services.ownership import check_own
 from app.services.payslips import payslip, share_of
 
 #: Employees in one transaction (A03).
 AT_A_TIME = 10
+LONGEST_ERROR = 500
+
+#: Sent with a period that has failed, in the transaction that says so: what a receiver writes is committed with it.
+failed = Signal()
 
 
 class PayrollRefused(ValueError):
     """A period cannot be processed; says why."""
+
+
+class PeriodsOverlap(ValueError):
+    """A period shares days with one that is there; names that one."""
+
+
+def add(tenant_id: str, name: str, starts_on: dt.date, ends_on: dt.date) -> PayrollPeriod:
+    """Add a period to the caller's transaction, which then holds the organisation's row: one is added at a time.
+
+    Raises:
+        PeriodsOverlap: Nobody is paid twice for a day.
+    """
+    db.session.execute(sa.update(Tenant).where(Tenant.id == tenant_id).values(name=Tenant.name))
+    overlapping = sa.select(PayrollPeriod).where(
+        PayrollPeriod.tenant_id == tenant_id, PayrollPeriod.starts_on <= ends_on, PayrollPeriod.ends_on >= starts_on
+    )
+    other = db.session.scalar(overlapping.order_by(PayrollPeriod.starts_on).limit(1))
+    if other is not None:
+        raise PeriodsOverlap(f"There is the period {other.name!r} from {other.starts_on} to {other.ends_on}.")
+    period = PayrollPeriod(tenant_id=tenant_id, name=name, starts_on=starts_on, ends_on=ends_on)
+    db.session.add(period)
+    db.session.flush()
+    return period
 
 
 def find(tenant_id: str, period_id: str) -> PayrollPeriod | None:
@@ -48,22 +79,31 @@ def check(period_id: str, company_id: str, initiated_by: str) -> None:
         raise PayrollRefused(f"There is no user {initiated_by!r:.80} in the company {company_id!r:.80}.")
 
 
-def process(period_id: str, initiated_by: str, report: Callable[[int, int], object]) -> PayrollPeriod | None:
+def process(
+    period_id: str, initiated_by: str, job_id: str, report: Callable[[int, int], object]
+) -> PayrollPeriod | None:
     """Make the payslips that are missing, ten at a time, and commit each ten.
 
     Args:
         period_id: The period.
         initiated_by: Who is told of the end.
+        job_id: The job that does it.
         report: Called after each ten, with the payslips so far and those there will be; what it raises ends the run.
 
     Returns:
         The period, still processing, with all its payslips; None when it is complete or gone.
+
+    Raises:
+        NotOwn: It is not of the running job's organisation.
     """
     period = db.session.get(PayrollPeriod, period_id, with_for_update=True, populate_existing=True)
+    if period is not None:
+        check_own(period.tenant_id, f"payroll period {period_id!r:.80}")
     if period is None or period.status is PayrollStatus.COMPLETED:
         db.session.rollback()
         return None
-    period.status, period.initiated_by, period.error = PayrollStatus.PROCESSING, initiated_by, None
+    period.status, period.error = PayrollStatus.PROCESSING, None
+    period.initiated_by, period.job_id = initiated_by, job_id
     db.session.commit()
     while employees := db.session.scalars(_unpaid(period).limit(AT_A_TIME)).all():
         _pay(period, employees)
@@ -75,15 +115,19 @@ def process(period_id: str, initiated_by: str, report: Callable[[int, int], obje
 
 
 def complete(period: PayrollPeriod) -> bool:
-    """Mark a period as completed, in the caller's transaction; return whether it was this call that did."""
+    """Mark a period as completed, in the caller's transaction; return whether it was this call that did.
+
+    One that was marked as failed meanwhile, as when another job of it was cancelled, is complete all the same.
+    """
     net = sa.select(sa.func.coalesce(sa.func.sum(PayrollDetail.net_cents), 0)).filter_by(period_id=period.id)
     done = _count(period)
     marked: sa.CursorResult[Any] = db.session.execute(  # type: ignore[assignment]
         sa.update(PayrollPeriod)
-        .filter_by(id=period.id, status=PayrollStatus.PROCESSING)
+        .where(PayrollPeriod.id == period.id, PayrollPeriod.status != PayrollStatus.COMPLETED)
         .values(
             status=PayrollStatus.COMPLETED,
             progress="100%",
+            error=None,
             employees=done,
             processed=done,
             net_cents=net.scalar_subquery(),
@@ -95,13 +139,60 @@ def complete(period: PayrollPeriod) -> bool:
 
 
 def fail(period_id: str, error: str) -> None:
-    """Mark a period as failed that is not completed, and commit; its payslips stay, and another run goes on."""
-    db.session.execute(
+    """Mark a period as failed that is being processed, tell of it, and commit.
+
+    Its payslips stay, and another run goes on.
+
+    Raises:
+        NotOwn: It is not of the running job's organisation.
+    """
+    if (period := db.session.get(PayrollPeriod, period_id)) is not None:
+        check_own(period.tenant_id, f"payroll period {period_id!r:.80}")
+    marked: sa.CursorResult[Any] = db.session.execute(  # type: ignore[assignment]
         sa.update(PayrollPeriod)
         .filter_by(id=period_id, status=PayrollStatus.PROCESSING)
-        .values(status=PayrollStatus.FAILED, error=error[:500])
+        .values(status=PayrollStatus.FAILED, error=error[:LONGEST_ERROR])
     )
+    if marked.rowcount == 1:
+        failed.send(db.session.get_one(PayrollPeriod, period_id, populate_existing=True))
     db.session.commit()
+
+
+def settle(period: PayrollPeriod) -> None:
+    """Mark a period as failed, and commit, when the job that processed it has come to an end without it.
+
+    That is so when its tries are used up, its last attempt's process was killed, or the job was cancelled or deleted.
+    """
+    if period.status is not PayrollStatus.PROCESSING or period.job_id is None:
+        return
+    job = jobs.get(period.job_id)
+    if job is not None and job.state not in {"failed", "cancelled"}:
+        return
+    if job is None:
+        reason = "Its job is gone."
+    elif job.state == "cancelled":
+        reason = "It was cancelled."
+    else:
+        reason = job.error or job.reason or "It failed."
+        if job.attempt > 1:
+            reason = f"It failed {job.attempt} times; the last time: {reason}"
+    fail(period.id, reason)
+
+
+def settle_all() -> None:
+    """Do so for all periods that are being processed."""
+    for period in db.session.scalars(sa.select(PayrollPeriod).filter_by(status=PayrollStatus.PROCESSING)).all():
+        settle(period)
+
+
+def of_job(job_id: str) -> PayrollPeriod | None:
+    """Return the period that a job began last, if it did."""
+    return db.session.scalar(sa.select(PayrollPeriod).filter_by(job_id=job_id))
+
+
+def initiator(period: PayrollPeriod) -> User | None:
+    """Return who is told of a period's end; None when they are not in the organisation, or not any more."""
+    return db.session.scalar(sa.select(User).filter_by(id=period.initiated_by, tenant_id=period.tenant_id))
 
 
 def _employed(period: PayrollPeriod) -> sa.Select[Employee]:

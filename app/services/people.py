@@ -10,7 +10,8 @@ from pydantic_core import PydanticCustomError
 from flask_understudy.contrib.mail import InvalidMail, check
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """Let a text pass that is one line of printable characters."""
     if not text.isprintable():
         raise ValueError("must be one line without control characters")
     return text
@@ -37,5 +38,5 @@ Address = Annotated[
 Name = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=200),
-    AfterValidator(_one_line),
+    AfterValidator(one_line),
 ]

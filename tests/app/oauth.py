@@ -20,6 +20,9 @@ class OAuthServer:
         url: Where tokens are renewed.
         renewals: How many were renewed.
         failure: A status that is answered instead, while it is set.
+        text: What is answered instead, while it is set.
+        more: Put in the place of what the answer has, None as null.
+        without: Left out of the answer.
         hold: While it is cleared, requests wait for their answers.
         auths: How each client showed its secret: ``basic`` or ``post``.
     """
@@ -27,6 +30,9 @@ class OAuthServer:
     def __init__(self) -> None:
         self.renewals = 0
         self.failure: int | None = None
+        self.text: str | None = None
+        self.more: dict[str, Any] = {}
+        self.without: set[str] = set()
         self.hold = threading.Event()
         self.hold.set()
         self.auths: list[str] = []
@@ -50,6 +56,8 @@ class OAuthServer:
         self.hold.wait(10)
         if self.failure is not None:
             return "the provider is down", self.failure
+        if self.text is not None:
+            return self.text
         if self._client() != CLIENT:
             return jsonify(error="invalid_client"), 401
         with self._lock:
@@ -60,7 +68,8 @@ class OAuthServer:
             self.renewals += 1
             self._valid = {f"refresh-{self.renewals}"}
             answer = {"access_token": f"access-{self.renewals}", "refresh_token": f"refresh-{self.renewals}"}
-            return jsonify(token_type="Bearer", expires_in=1800, **answer)
+            whole = {"token_type": "Bearer", "expires_in": 1800, **answer, **self.more}
+            return jsonify({name: value for name, value in whole.items() if name not in self.without})
 
     def _client(self) -> tuple[str, str]:
         header = request.headers.get("Authorization", "")

@@ -8,6 +8,7 @@ from typing import Any
 
 from app.services.exports import lifecycle
 from app.services.exports.files import Attempt
+from app.services.ownership import NotOwn
 from flask_understudy import current_job
 from flask_understudy.contrib.exports import ExportTooLarge, StoredFile, UnsupportedExport
 from flask_understudy.errors import JobCancelled, LeaseLost, described
@@ -15,8 +16,8 @@ from flask_understudy.errors import JobCancelled, LeaseLost, described
 #: Seconds between two reports of progress.
 REPORT_SECONDS = 0.5
 
-#: What another attempt would only meet again: too large, or nothing that can be written.
-PERMANENT = (ExportTooLarge, UnsupportedExport)
+#: What another attempt would only meet again: too large, nothing that can be written, or another organisation's.
+PERMANENT = (ExportTooLarge, UnsupportedExport, NotOwn)
 
 
 def carry_out(export_id: str, write: Callable[[Attempt], tuple[StoredFile, int | None]]) -> dict[str, Any]:

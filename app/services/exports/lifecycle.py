@@ -21,6 +21,7 @@ from app.services.exports import files
 from app.services.exports.checking import check_format, refused
 from app.services.exports.files import Attempt
 from app.services.exports.types import Owner, checked_filters, type_named
+from app.services.ownership import check_own
 from flask_understudy import Principal
 from flask_understudy.contrib.exports import FORMATS, StorageUnavailable, StoredFile
 
@@ -100,8 +101,13 @@ def begin(export_id: str) -> Attempt | None:
 
     Returns:
         What to write; None when the export was deleted or is complete.
+
+    Raises:
+        NotOwn: It is not of the running job's organisation.
     """
     export = db.session.get(ExportJob, export_id, with_for_update=True, populate_existing=True)
+    if export is not None:
+        check_own(export.tenant_id, f"export {export_id!r:.80}")
     if export is None or export.status is ExportStatus.COMPLETED:
         db.session.rollback()
         return None

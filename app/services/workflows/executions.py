@@ -13,6 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from app.extensions import db, jobs
 from app.models.base import new_id, utcnow
 from app.models.workflow_execution import WorkflowExecution
+from app.services.ownership import check_own
 from app.services.workflows.storing import find
 
 #: Of a payload, as JSON in bytes.
@@ -89,8 +90,12 @@ def start(
 
 
 def begin(execution_id: str, job_id: str) -> WorkflowExecution | None:
-    """Mark an execution as running that this job is to do, and commit; None when it is another job's, or gone."""
-    execution = db.session.get(WorkflowExecution, execution_id, populate_existing=True)
+    """Mark an execution as running that this job is to do, and commit; None when it is another job's, or gone.
+
+    Raises:
+        NotOwn: It is not of the running job's organisation; `fail` does so too.
+    """
+    execution = _one_of_ours(execution_id)
     if execution is None or execution.job_id != job_id:
         db.session.rollback()
         return None
@@ -119,7 +124,7 @@ def complete(execution_id: str) -> None:
 
 def fail(execution_id: str, error: str) -> None:
     """Mark an execution as failed that is running, the steps that were not reached as skipped, and commit."""
-    execution = db.session.get(WorkflowExecution, execution_id, populate_existing=True)
+    execution = _one_of_ours(execution_id)
     if execution is None or execution.status != RUNNING:
         db.session.rollback()
         return
@@ -147,6 +152,13 @@ def settle_old() -> None:
     running = sa.select(WorkflowExecution).filter_by(status=RUNNING)
     for execution in db.session.scalars(running.where(WorkflowExecution.created_at < utcnow() - LONG)).all():
         settle(execution)
+
+
+def _one_of_ours(execution_id: str) -> WorkflowExecution | None:
+    execution = db.session.get(WorkflowExecution, execution_id, populate_existing=True)
+    if execution is not None:
+        check_own(execution.tenant_id, f"execution {execution_id!r:.80}")
+    return execution
 
 
 def _end(execution_id: str, status: str, error: str | None) -> None:

@@ -119,12 +119,19 @@ def deliver(webhooks: Webhooks, delivery_id: str) -> dict[str, Any]:
 
 
 def _read(webhooks: Webhooks, delivery_id: str) -> Order | None:
-    """Return what is to be sent; None when it was delivered, or deleted, meanwhile."""
+    """Return what is to be sent; None when it was delivered, or deleted, meanwhile.
+
+    Raises:
+        DeliveryGivenUp: It cannot be sent any more, or the job is another tenant's.
+    """
     session = webhooks.session
     delivery = session.get(WebhookDelivery, delivery_id, populate_existing=True)
     if delivery is None or delivery.state == DELIVERED:
         session.rollback()
         return None
+    if delivery.tenant and current_job.tenant and delivery.tenant != current_job.tenant:
+        session.rollback()
+        raise DeliveryGivenUp(f"The tenant of the job has no delivery {delivery_id!r:.80}.")
     delivery.state, delivery.job_id = PENDING, current_job.id
     try:
         url, secrets = _whereto(webhooks, delivery)

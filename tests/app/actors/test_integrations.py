@@ -180,3 +180,60 @@ def test_an_account_connected_anew_meanwhile_keeps_its_new_tokens(
     actors.refresh_token(grant.id)
 
     assert tokens(grant) == ("new", "newer")
+
+
+@pytest.mark.requirement("A17")
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"failure": 500}, "google-calendar answered with HTTP 500."),
+        ({"text": "<html>"}, "google-calendar answered with HTTP 200 and no JSON."),
+        ({"text": "[]"}, "google-calendar answered with HTTP 200 and without an access_token."),
+        ({"without": {"access_token"}}, "google-calendar answered with HTTP 200 and without an access_token."),
+        ({"more": {"access_token": None}}, "google-calendar answered with HTTP 200 and without an access_token."),
+    ],
+    ids=["500", "html", "list", "without", "null"],
+)
+def test_what_went_wrong_stands_beside_the_integration(
+    worker: TestWorker, server: OAuthServer, tenant_a: Tenant, change: dict[str, Any], said: str
+) -> None:
+    grant = connect(tenant_a)
+    for name, value in change.items():
+        setattr(server, name, value)
+
+    job = worker.run(queue_token_refresh(grant.id))
+
+    assert (job.state, said in str(job.error)) == ("delayed", True)
+    assert tokens(grant) == ("access-0", "refresh-0")
+    assert (grant.error, grant.revoked_at) == (said, None)
+
+
+def test_a_provider_that_is_not_configured_is_said_beside_the_integration(
+    app: Flask, worker: TestWorker, tenant_a: Tenant
+) -> None:
+    app.config["GOOGLE_CLIENT_ID"] = None
+    grant = connect(tenant_a)
+
+    worker.run(queue_token_refresh(grant.id))
+
+    db.session.refresh(grant)
+    assert "google-calendar is not configured: GOOGLE_CLIENT_ID" in str(grant.error)
+
+
+@pytest.mark.requirement("A13")
+@pytest.mark.parametrize(
+    "lifetime", [None, "soon", -1, 10**30, "absent"], ids=["null", "text", "minus", "huge", "absent"]
+)
+def test_tokens_without_a_lifetime_are_kept_for_an_hour(
+    worker: TestWorker, server: OAuthServer, tenant_a: Tenant, lifetime: Any
+) -> None:
+    grant = connect(tenant_a)
+    if lifetime == "absent":
+        server.without = {"expires_in"}
+    else:
+        server.more = {"expires_in": lifetime, "refresh_token": None}
+
+    worker.run(queue_token_refresh(grant.id), raise_errors=True)
+
+    assert tokens(grant)[0] == "access-1"
+    assert dt.timedelta(minutes=59) < grant.expires_at - utcnow() <= dt.timedelta(minutes=60)

@@ -59,3 +59,15 @@ def test_a_wrong_grant_is_refused(client: FlaskClient, auth_header: Headers, cha
 def test_readers_change_nothing(client: FlaskClient, auth_header: Headers) -> None:
     assert client.post(PATH, json=GRANT, headers=auth_header("read", "operate")).status_code == 403
     assert client.post(f"{PATH}/x/refresh", headers=auth_header("read")).status_code == 403
+
+
+@pytest.mark.requirement("A13")
+def test_a_renewal_that_is_asked_for_twice_is_one_job(client: FlaskClient, auth_header: Headers) -> None:
+    header = auth_header("read", "operate", "admin")
+    made = client.post(PATH, json=GRANT, headers=header)
+    once = header | {"Idempotency-Key": "renew-1"}
+
+    first, again = (client.post(f"{PATH}/{made.json['id']}/refresh", headers=once) for _ in range(2))  # type: ignore[index]
+
+    assert (first.status_code, again.status_code) == (202, 202)
+    assert first.json == again.json

@@ -1,7 +1,9 @@
 """Payroll over HTTP, for administrators of the organisation alone."""
 
 import datetime as dt
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from flask.testing import FlaskClient
 from app.extensions import db, jobs
 from app.models.base import new_id
 from app.models.employee import Employee
+from app.models.tenant import Tenant
 from app.models.user import User
 from flask_understudy.testing import TestWorker
 
@@ -62,6 +65,10 @@ def test_a_period_is_made_processed_and_shown(
         ({"endsOn": "2028-04-30"}, 422, "within a year"),
         ({"startsOn": "May"}, 422, "startsOn"),
         ({"name": ""}, 422, "name"),
+        ({"name": "   "}, 422, "name"),
+        ({"name": "May\n2026"}, 422, "one line"),
+        ({"startsOn": "9999-12-01", "endsOn": "9999-12-31"}, 422, "1990 to 2100"),
+        ({"startsOn": "1989-12-31", "endsOn": "1990-01-31"}, 422, "1990 to 2100"),
         ({"tenant": "x"}, 422, "tenant"),
     ],
 )
@@ -79,3 +86,46 @@ def test_a_month_is_there_once_and_for_administrators(client: FlaskClient, auth_
     assert client.post(PERIODS, json=MAY, headers=auth_header("admin")).status_code == 409
     for scopes in (["read"], ["read", "enqueue", "operate"]):
         assert client.get(PERIODS, headers=auth_header(*scopes)).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("first", "last"), [("04-01", "05-01"), ("05-31", "06-30"), ("05-10", "05-11"), ("01-01", "12-31")]
+)
+def test_nobody_is_paid_twice_for_a_day(
+    client: FlaskClient, auth_header: Headers, auth_header_b: Headers, first: str, last: str
+) -> None:
+    assert client.post(PERIODS, json=MAY, headers=auth_header("admin")).status_code == 201
+    other = {"name": "other", "startsOn": f"2026-{first}", "endsOn": f"2026-{last}"}
+
+    answer = client.post(PERIODS, json=other, headers=auth_header("admin"))
+
+    assert (answer.status_code, "'May 2026' from 2026-05-01 to 2026-05-31" in answer.text) == (409, True)
+    june = {"name": "June", "startsOn": "2026-06-01", "endsOn": "2026-06-30"}
+    assert client.post(PERIODS, json=june, headers=auth_header("admin")).status_code == 201
+    assert client.post(PERIODS, json=other, headers=auth_header_b("admin")).status_code == 201
+
+
+@pytest.mark.requirement("T02")
+def test_ten_that_make_one_period_at_once_make_it_once(app: Flask, auth_header: Headers) -> None:
+    header, barrier = auth_header("admin"), threading.Barrier(10)
+
+    def create(number: int) -> int:
+        barrier.wait(20)
+        shifted = MAY | {"startsOn": f"2026-05-{number + 1:02}"}  # no unique index knows that they overlap
+        return app.test_client().post(PERIODS, json=shifted, headers=header).status_code
+
+    with ThreadPoolExecutor(10) as pool:
+        statuses = sorted(pool.map(create, range(10)))
+
+    assert statuses == [201] + [409] * 9
+
+
+def test_a_token_of_nobody_starts_no_payroll(
+    client: FlaskClient, auth_header: Headers, make_token: Callable[..., str], tenant_a: Tenant
+) -> None:
+    made = client.post(PERIODS, json=MAY, headers=auth_header("admin"))
+    host = {"Authorization": f"Bearer {make_token(tenant_a, 'admin')}"}
+
+    answer = client.post(f"{PERIODS}/{made.json['id']}/process", headers=host)  # type: ignore[index]
+
+    assert (answer.status_code, "A token without a user cannot start payroll" in answer.text) == (403, True)
