@@ -44,6 +44,6 @@ def tell(export: ExportJob) -> None:
     title = title_of(export)
     with acting_as(Principal(subject=export.user_id, tenant=export.tenant_id)):
         if export.status is ExportStatus.COMPLETED:
-            queue_email(f"{what}-ready", export.notify_email, {"title": title, "link": export.file_url})
+            queue_email(f"{what}-ready", export.notify_email, {"title": title, "link": files.page_of(export)})
         else:
             queue_email(f"{what}-failed", export.notify_email, {"title": title, "error": export.error or "unknown"})

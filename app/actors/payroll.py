@@ -55,7 +55,6 @@ def process_payroll(payroll_period_id: str, initiated_by: str) -> dict[str, Any]
             "period": period.name,
             "employees": period.employees,
             "total": f"{period.net_cents / 100:,.2f}",
-            "link": f"/payroll/periods/{period.id}",
         },
     )
     db.session.commit()  # the end and the mail about it, both or neither (A05)

@@ -24,7 +24,7 @@ TEMPLATES: dict[str, frozenset[str]] = {
     "export-ready": frozenset({"title", "link"}),
     "invitation": frozenset({"name", "organization", "link"}),
     "leave-approved": frozenset({"name", "starts_on", "ends_on"}),
-    "payroll-completed": frozenset({"name", "period", "employees", "total", "link"}),
+    "payroll-completed": frozenset({"name", "period", "employees", "total"}),
     "payslip-ready": frozenset({"name", "period", "link"}),
     "report-failed": frozenset({"title", "error"}),
     "report-ready": frozenset({"title", "link"}),

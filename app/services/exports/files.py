@@ -79,6 +79,11 @@ def signed_url(export: ExportJob) -> str | None:
     return f"{export.file_url}?token={token}"
 
 
+def page_of(export: ExportJob) -> str:
+    """Return the page where a person signs in and fetches a file."""
+    return f"/exports?file={export.id}"
+
+
 def elsewhere(export: ExportJob) -> str | None:
     """Return the bucket's own link to a file, where downloads are to be sent on and the storage has one.
 

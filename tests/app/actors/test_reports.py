@@ -108,7 +108,7 @@ def test_a_report_is_made_in_stages_and_mailed_once(
     assert job.result["size"] == len(content(report))
     assert (report.status, report.kind, report.type) == (ExportStatus.COMPLETED, ExportKind.REPORT, "compliance")
     assert mails(smtp_server) == [(TO, "Compliance, 2026-03-01 to 2026-03-31 is ready")]
-    assert f"/api/exports/{report.id}/download" in text_of(smtp_server)
+    assert f"/exports?file={report.id}" in text_of(smtp_server)
 
 
 @pytest.mark.requirement("A25", "T04")

@@ -19,7 +19,7 @@ FIELDS: dict[str, dict[str, Any]] = {
     "export-ready": {"title": "Stations", "link": "/link"},
     "invitation": {"name": "Ada", "organization": "Acorn Bakery", "link": "/link"},
     "leave-approved": {"name": "Ada", "starts_on": "2026-12-24", "ends_on": "2027-01-02"},
-    "payroll-completed": {"name": "Ada", "period": "May", "employees": 35, "total": "70,000.00", "link": "/link"},
+    "payroll-completed": {"name": "Ada", "period": "May", "employees": 35, "total": "70,000.00"},
     "payslip-ready": {"name": "Ada", "period": "May", "link": "/link"},
     "report-failed": {"title": "Audits", "error": "The disk is full."},
     "report-ready": {"title": "Audits", "link": "/link"},
