@@ -100,14 +100,18 @@ def begin(export_id: str) -> Attempt | None:
 
     Returns:
         What to write; None when the export was deleted or is complete.
+
+    Raises:
+        StorageUnavailable: It cannot be deleted; nothing has changed.
     """
     export = db.session.get(ExportJob, export_id, with_for_update=True, populate_existing=True)
     if export is None or export.status is ExportStatus.COMPLETED:
         db.session.rollback()
         return None
-    store = files.storage()
-    if export.file_key is not None:
-        store.delete(export.file_key)
+    with files.reaching():
+        store = files.storage()
+        if export.file_key is not None:
+            store.delete(export.file_key)
     attempt = Attempt(
         export_id=export_id,
         owner=Owner(export.tenant_id, export.user_id),
@@ -155,6 +159,12 @@ def fail(attempt: Attempt, error: str) -> None:
     _mark(attempt, status=ExportStatus.FAILED, error=error[:LONGEST_ERROR], file_key=key)
 
 
+def fail_unbegun(export_id: str, error: str) -> None:
+    """Mark an export as FAILED, and commit, whose last attempt could not even begin; the key stays in the row."""
+    db.session.rollback()
+    _end(export_id, _is_unfinished(export_id), status=ExportStatus.FAILED, error=error[:LONGEST_ERROR])
+
+
 def settle(export: ExportJob) -> None:
     """Mark an unfinished export as FAILED, and commit, when its job has come to an end without it.
 
@@ -167,7 +177,7 @@ def settle(export: ExportJob) -> None:
         return
     error = "Its job is gone." if job is None else job.error or job.reason or f"The job was {job.state}."
     key = export.file_key if export.file_key is not None and _is_left(export.file_key) else None
-    unfinished = sa.and_(ExportJob.id == export.id, ExportJob.status.in_(UNFINISHED))
+    unfinished = _is_unfinished(export.id)
     _end(export.id, unfinished, status=ExportStatus.FAILED, error=str(error)[:LONGEST_ERROR], file_key=key)
     db.session.refresh(export)
 
@@ -200,11 +210,16 @@ def delete_expired() -> int:
 def _is_left(key: str) -> bool:
     """Delete a file; return whether it is left because the storage cannot be reached."""
     try:
-        files.storage().delete(key)
-    except StorageUnavailable as error:
-        log.warning("the file of a failed export is left for the next clean-up: %s", error)
+        with files.reaching():
+            files.storage().delete(key)
+    except StorageUnavailable:
+        log.warning("the file of a failed export is left for the next clean-up")
         return True
     return False
+
+
+def _is_unfinished(export_id: str) -> sa.ColumnElement[bool]:
+    return sa.and_(ExportJob.id == export_id, ExportJob.status.in_(UNFINISHED))
 
 
 def _owned(caller: Principal) -> sa.Select[ExportJob]:
