@@ -78,8 +78,11 @@ def tables(scope: Scope) -> tuple[Table, ...]:
             "By station",
             ("Station", "Due", "In time", "Rate in %", "Severe incidents"),
             [
-                (row.name, row.due, row.met or 0, percent(row.met or 0, row.due), row.severe)
-                for row in _by_station(scope)
+                *(
+                    (row.name, row.due, row.met or 0, percent(row.met or 0, row.due), row.severe)
+                    for row in _by_station(scope)
+                ),
+                *_nowhere(scope),
             ],
         ),
         Table("Overdue", ("Due", "What", "Title", "Station"), [tuple(row) for row in _overdue(scope)]),
@@ -162,6 +165,12 @@ def _by_station(scope: Scope) -> Any:
     )
 
 
+def _nowhere(scope: Scope) -> list[tuple[object, ...]]:
+    """Return the line of the severe incidents at no station, if there are any: nothing is due there."""
+    severe = _severe(scope, scope.period, Incident.station_id.is_(None))
+    return [(incidents.NOWHERE, 0, 0, None, severe)] if severe else []
+
+
 def _overdue(scope: Scope) -> Any:
     audit = (
         sa.select(
@@ -184,8 +193,8 @@ def _uncertified(scope: Scope) -> list[sa.ColumnElement[bool]]:
     return [Contractor.tenant_id == scope.tenant_id, is_over]
 
 
-def _severe(scope: Scope, period: Period) -> int:
-    conditions = [*incidents.within(scope, period), Incident.severity.in_(incidents.SEVERE)]
+def _severe(scope: Scope, period: Period, *more: sa.ColumnElement[bool]) -> int:
+    conditions = [*incidents.within(scope, period), Incident.severity.in_(incidents.SEVERE), *more]
     return int(scope.one(sa.select(sa.func.count()).where(*conditions))[0])
 
 

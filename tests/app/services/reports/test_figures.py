@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from flask import Flask
 
 from app.extensions import db
+from app.models.incident import Incident
 from app.models.tenant import Tenant
 from app.services.exports.checking import checked
 from app.services.reports import types
@@ -185,3 +186,17 @@ def test_a_wrong_filter_is_named(filters: Any, pointer: str, said: str) -> None:
 
     [error] = refusal.value.errors
     assert (error["pointer"], said in error["detail"]) == (pointer, True), error
+
+
+@pytest.mark.requirement("A43")
+def test_severe_incidents_at_no_station_stand_in_the_table_of_compliance(ids: dict[str, str], tenant_a: Tenant) -> None:
+    incident = db.session.scalars(sa.select(Incident).filter_by(tenant_id=tenant_a.id, station_id=None)).one()
+    incident.severity = "critical"
+    db.session.commit()
+
+    whole, harbour = report(tenant_a, "compliance"), report(tenant_a, "compliance", stationId=ids["Harbour"])
+
+    by_station = table(whole, "By station")
+    assert by_station[-1] == ("(no station)", 0, 0, None, 1)
+    assert sum(int(str(row[-1])) for row in by_station) == figures(whole)["Severe incidents"][0] == 3
+    assert [row[0] for row in table(harbour, "By station")] == ["Harbour"]
