@@ -18,6 +18,7 @@ import dramatiq
 from flask_mail import Message
 
 from app.extensions import db, jobs, mail
+from app.models.tenant import Tenant
 from app.services import email as mails
 from app.services import passwords
 from flask_understudy import Batch, current_job
@@ -70,9 +71,9 @@ def send_verification(email: str, name: str, token: str) -> Result:
     **_COMMON,
     **_OF_TEMPLATES,
 )
-def send_password_reset(email: str, code: str) -> Result:
+def send_password_reset(email: str, code: str, organization: str = "") -> Result:
     """Send the code that lets somebody set a new password."""
-    return _send("password-reset", email, code=code)
+    return _send("password-reset", email, code=code, organization=organization)
 
 
 @jobs.actor(
@@ -90,7 +91,7 @@ def request_password_reset(email: str) -> None:
     reason it never runs this while the broker is down; a worker does, from the ledger.
     """
     for user, code in passwords.make_codes(email):
-        send_password_reset_email(user.email, code)
+        send_password_reset_email(user.email, code, db.session.get_one(Tenant, user.tenant_id).name)
     db.session.commit()
 
 
@@ -141,9 +142,13 @@ def send_verification_email(email: str, name: str, token: str) -> Queued:
     return _queue("verification", email, {"name": name, "token": token})
 
 
-def send_password_reset_email(email: str, code: str) -> Queued:
-    """Queue the code that lets somebody set a new password, ahead of other mail (A37, C08)."""
-    return _queue("password-reset", email, {"code": code})
+def send_password_reset_email(email: str, code: str, organization: str = "") -> Queued:
+    """Queue the code that lets somebody set a new password, ahead of other mail (A37, C08).
+
+    ``organization`` is the name of the one that the account is of, for people who have several.
+    """
+    named = {"organization": organization} if organization else {}
+    return _queue("password-reset", email, {"code": code, **named})
 
 
 def send_notification_email(email: str, name: str, title: str, message: str, link: str) -> Queued:
