@@ -18,7 +18,7 @@ from app.extensions import db, jobs
 from app.models.base import new_id, utcnow
 from app.models.export_job import ExportJob, ExportKind, ExportStatus
 from app.services.exports import files
-from app.services.exports.checking import check_format, refused
+from app.services.exports.checking import check_address, check_format, refused
 from app.services.exports.files import Attempt
 from app.services.exports.types import Owner, checked_filters, type_named
 from flask_understudy import Principal
@@ -34,8 +34,17 @@ LONGEST_ERROR = 500
 ended = Signal()
 
 
-def order(caller: Principal, type_: str, filters: Mapping[str, Any], format_: str) -> ExportJob:
+def order(
+    caller: Principal, type_: str, filters: Mapping[str, Any], format_: str, notify_email: str | None = None
+) -> ExportJob:
     """Add an export to the caller's transaction, PENDING.
+
+    Args:
+        caller: Whose.
+        type_: A name of `ExportType`.
+        filters: Those of the type.
+        format_: A name in `FORMATS`.
+        notify_email: Who is mailed when it is ready, or has failed for good; None: nobody.
 
     Raises:
         Problem: 422 naming the type, format or filter that is unknown, and the valid ones; or the command
@@ -45,12 +54,14 @@ def order(caller: Principal, type_: str, filters: Mapping[str, Any], format_: st
     check_format(format_, FORMATS)
     if kind == "USER_DATA" and caller.subject.startswith("token:"):
         raise refused("/type", "USER_DATA is what is known about a person; this token belongs to a program")
+    check_address(notify_email)
     return add(
         tenant_id=caller.tenant,
         user_id=caller.subject,
         type=kind,
         format=format_,
         filters=checked_filters(kind, filters),
+        notify_email=notify_email,
     )
 
 
