@@ -46,6 +46,8 @@ def carry_out(export_id: str, write: Callable[[Attempt], tuple[StoredFile, int |
             else:
                 lifecycle.fail(attempt, said(error))
         raise
+    if rows is not None and is_ours:
+        current_job.progress(100, f"{rows} of {rows} rows")
     current_job.log("%s rows, %d bytes", "no" if rows is None else rows, stored.size)
     return {"export": export_id, "rows": rows, "size": stored.size, "skipped": not is_ours}
 

@@ -371,3 +371,19 @@ def test_order_of_a_transaction_that_rolls_back_never_runs(worker: TestWorker, i
     db.session.rollback()
 
     assert worker.sent() == []
+
+
+@pytest.mark.requirement("T04")
+def test_last_progress_of_an_export_says_the_whole(
+    worker: TestWorker, order: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export, original = order(), files.write
+
+    def write(attempt: files.Attempt, on_progress: Any, check: Any) -> Any:
+        on_progress(1.0, "6 of 440 rows")  # what comes within half a second is not reported
+        return original(attempt, on_progress, check)
+
+    monkeypatch.setattr("app.actors.exports.files.write", write)
+    job = worker.run(export.job_id, raise_errors=True)  # type: ignore[arg-type]
+
+    assert (job.progress, job.progress_message) == (100, "1 of 1 rows")
