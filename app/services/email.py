@@ -34,6 +34,9 @@ TEMPLATES: dict[str, frozenset[str]] = {
     "notification": frozenset({"name", "title", "message", "link"}),
 }
 
+#: Mails with a secret that the service makes: nobody else's may look like them.
+WITH_A_SECRET = frozenset({"invitation", "password-reset", "verification"})
+
 _OF_SOMEBODY_IN_SEVERAL = ("export-failed", "export-ready", "password-reset", "report-failed", "report-ready")
 #: Fields that a mail can do without; told of the organisation, it is known which of several it is about.
 OPTIONAL: dict[str, frozenset[str]] = dict.fromkeys(_OF_SOMEBODY_IN_SEVERAL, frozenset({"organization"}))
