@@ -194,8 +194,7 @@ def queue_email(
             raise InvalidMail("queue_email takes (type, to, data), or to=, subject=, html=, text=, from_=.")
         name, recipient, data = template
         return _queue(name, recipient, data, priority)
-    recipients: list[Any] = [to] if isinstance(to, str) else list(to or [])
-    message = Message(subject or "", recipients, text, html, sender=from_)
+    message = Message(subject or "", _recipients(to), text, html, sender=from_)
     return mail.send_later(message, priority=priority)
 
 
@@ -267,10 +266,25 @@ def _queue(name: str, to: str, data: Mapping[str, Any], priority: int | None = N
 def _named(name: str, to: str, data: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
     """Return the actor that sends a mail of ours, and its arguments."""
     mails.check_template(name, data)
+    _check_address(to)
     check(to, str(data.get("title", name)), text="to be written")
     if name in _ACTORS:
         return _ACTORS[name], {"email": to, **data}
     return send_named, {"email": to, "mail": name, "data": dict(data)}
+
+
+def _recipients(to: Any) -> list[Any]:
+    if not isinstance(to, list | tuple):
+        to = [to]
+    for address in to:
+        _check_address(address)
+    return list(to)
+
+
+def _check_address(address: object) -> None:
+    """Let pass a text; what is none cannot be read as an address."""
+    if not isinstance(address, str):
+        raise InvalidMail(f"{address!r:.100} is no mail address such as ada@example.com.")
 
 
 def _send(template: str, to: str, /, **data: Any) -> Result:

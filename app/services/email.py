@@ -59,7 +59,7 @@ def check_template(name: str, data: Mapping[str, Any]) -> None:
     """
     if not isinstance(data, Mapping):
         raise InvalidMail(f"The fields of a mail are a mapping of names, and {data!r:.80} was given.")
-    if name not in TEMPLATES:
+    if not isinstance(name, str) or name not in TEMPLATES:
         near = difflib.get_close_matches(str(name), TEMPLATES, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise InvalidMail(f"{name!r} is no mail; there are {', '.join(sorted(TEMPLATES))}.{hint}")
