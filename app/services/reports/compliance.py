@@ -16,7 +16,7 @@ from app.models.incident import Incident
 from app.models.station import Station
 from app.models.work_permit import PermitStatus, WorkPermit
 from app.services.reports import audits, incidents
-from app.services.reports.scope import MOST_LISTED, Period, Scope, compared, how_many, month_of, or_none, percent
+from app.services.reports.scope import MOST_LISTED, Period, Scope, compared, how_many, month_of, percent
 from flask_understudy.contrib.exports import Chart, Figure, Table
 
 AUDIT, PERMIT = "audit", "permit"
@@ -28,7 +28,7 @@ def figures(scope: Scope) -> tuple[Figure, ...]:
     rate, earlier = (percent(one.met, one.due) for one in (now, before))
     uncertified = scope.one(sa.select(sa.func.count()).where(*_uncertified(scope)))[0]
     return (
-        Figure("Compliance rate in %", or_none(rate), compared(earlier, scope.period)),
+        Figure("Compliance rate in %", rate, compared(earlier, scope.period)),
         Figure("Audits in time", now.audits_met, f"of {now.audits}"),
         Figure("Permits closed in time", now.permits_met, f"of {now.permits}"),
         Figure(

@@ -269,6 +269,7 @@ def test_what_cannot_be_reported_is_refused_and_nothing_is_stored(
         ask(**change)
 
     [error] = refusal.value.errors
+    assert refusal.value.title == "The file cannot be made"
     assert (error["pointer"], said in error["detail"]) == (pointer, True), error
     db.session.commit()
     assert (worker.sent(), db.session.scalar(sa.select(sa.func.count()).select_from(ExportJob))) == ([], 0)

@@ -1,6 +1,7 @@
 """The figures of each report, held against what was counted by hand."""
 
 import datetime as dt
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -76,7 +77,7 @@ def test_incidents_are_counted_by_days_in_utc(ids: dict[str, str], tenant_a: Ten
     assert figures(incidents) == {
         "Incidents": (4, "1 in the 31 days before"),
         "Severe": (2, "1 in the 31 days before"),
-        "Share of severe ones": ("50.0 %", "high and critical"),
+        "Share of severe ones in %": (50.0, "high and critical"),
         "Stations concerned": (2, "1 in the 31 days before"),
     }
     assert table(incidents, "By severity") == [("critical", 1), ("high", 1), ("medium", 1), ("low", 1)]
@@ -153,8 +154,15 @@ def test_a_report_on_nothing_has_no_averages(app: Flask, tenant_a: Tenant, type_
     with app.app_context():
         empty = report(tenant_a, type_)
 
-    assert {value for value, _ in figures(empty).values()} <= {0, "none"}
-    assert b"none" in b"".join(empty.chunks("csv")) or type_ == "work-permits"
+    assert {value for value, _ in figures(empty).values()} <= {0, None}
+    read = json.loads(b"".join(empty.chunks("json")))
+    assert {figure["value"] for figure in read["figures"]} == ({0} if type_ == "work-permits" else {0, None})
+
+
+def test_a_report_on_one_day_is_compared_with_the_day_before(ids: dict[str, str], tenant_a: Tenant) -> None:
+    day = report(tenant_a, "incidents", dateFrom="2026-03-15", dateTo="2026-03-15")
+
+    assert figures(day)["Incidents"] == (1, "0 in the day before")
 
 
 def test_without_days_a_report_is_on_the_last_year() -> None:
