@@ -18,6 +18,7 @@ import dramatiq
 from flask_mail import Message
 
 from app.extensions import db, jobs, mail
+from app.models.tenant import Tenant
 from app.services import email as mails
 from app.services import passwords
 from app.services.ownership import NotOwn, check_own
@@ -71,9 +72,9 @@ def send_verification(email: str, name: str, token: str) -> Result:
     **_COMMON,
     **_OF_TEMPLATES,
 )
-def send_password_reset(email: str, code: str) -> Result:
+def send_password_reset(email: str, code: str, organization: str = "") -> Result:
     """Send the code that lets somebody set a new password."""
-    return _send("password-reset", email, code=code)
+    return _send("password-reset", email, code=code, organization=organization)
 
 
 @jobs.actor(
@@ -91,7 +92,7 @@ def request_password_reset(email: str) -> None:
     reason it never runs this while the broker is down; a worker does, from the ledger.
     """
     for user, code in passwords.make_codes(email):
-        send_password_reset_email(user.email, code)
+        send_password_reset_email(user.email, code, db.session.get_one(Tenant, user.tenant_id).name)
     db.session.commit()
 
 
@@ -144,9 +145,13 @@ def send_verification_email(email: str, name: str, token: str) -> Queued:
     return _queue("verification", email, {"name": name, "token": token})
 
 
-def send_password_reset_email(email: str, code: str) -> Queued:
-    """Queue the code that lets somebody set a new password, ahead of other mail (A37, C08)."""
-    return _queue("password-reset", email, {"code": code})
+def send_password_reset_email(email: str, code: str, organization: str = "") -> Queued:
+    """Queue the code that lets somebody set a new password, ahead of other mail (A37, C08).
+
+    ``organization`` is the name of the one that the account is of, for people who have several.
+    """
+    named = {"organization": organization} if organization else {}
+    return _queue("password-reset", email, {"code": code, **named})
 
 
 def send_notification_email(email: str, name: str, title: str, message: str, link: str) -> Queued:
@@ -192,8 +197,7 @@ def queue_email(
             raise InvalidMail("queue_email takes (type, to, data), or to=, subject=, html=, text=, from_=.")
         name, recipient, data = template
         return _queue(name, recipient, data, priority)
-    recipients: list[Any] = [to] if isinstance(to, str) else list(to or [])
-    message = Message(subject or "", recipients, text, html, sender=from_)
+    message = Message(subject or "", _recipients(to), text, html, sender=from_)
     return mail.send_later(message, priority=priority)
 
 
@@ -265,10 +269,25 @@ def _queue(name: str, to: str, data: Mapping[str, Any], priority: int | None = N
 def _named(name: str, to: str, data: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
     """Return the actor that sends a mail of ours, and its arguments."""
     mails.check_template(name, data)
+    _check_address(to)
     check(to, str(data.get("title", name)), text="to be written")
     if name in _ACTORS:
         return _ACTORS[name], {"email": to, **data}
     return send_named, {"email": to, "mail": name, "data": dict(data)}
+
+
+def _recipients(to: Any) -> list[Any]:
+    if not isinstance(to, list | tuple):
+        to = [to]
+    for address in to:
+        _check_address(address)
+    return list(to)
+
+
+def _check_address(address: object) -> None:
+    """Let pass a text; what is none cannot be read as an address."""
+    if not isinstance(address, str):
+        raise InvalidMail(f"{address!r:.100} is no mail address such as ada@example.com.")
 
 
 def _send(template: str, to: str, /, **data: Any) -> Result:

@@ -62,13 +62,13 @@ def send_reminder(user_id: str) -> None:
         return
     text = "You asked to be reminded: something is waiting for you."
     with current_job.transaction():  # the mail is queued and this job done, both or neither
-        send_notification_email(person.email, person.name, "A reminder", text, "/")
+        send_notification_email(person.email, person.name, "A reminder", text, "/exports")
 
 
 @jobs.actor(queue_name=QUEUE, actor_name="report:send", throws=PERMANENT, api=True)
 def send_report(report_id: str, recipients: list[str]) -> None:
     """Send the link to a report to several addresses, at a date for example."""
-    data = {"title": f"The report {report_id}", "link": f"/reports/{report_id}"}
+    data = {"title": f"The report {report_id}", "link": "/exports"}
     with current_job.transaction():
         queue_batch_emails([{"to": address, "type": "report-ready", "data": data} for address in recipients])
 

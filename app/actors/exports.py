@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from app.actors.email import queue_email
-from app.extensions import jobs
+from app.extensions import db, jobs
 from app.models.export_job import ExportJob, ExportKind, ExportStatus
+from app.models.tenant import Tenant
 from app.services.exports import files, lifecycle
 from app.services.exports.carrying import PERMANENT, carry_out, reporter
 from app.services.exports.naming import title_of
@@ -41,9 +42,9 @@ def tell(export: ExportJob) -> None:
     if export.notify_email is None:
         return
     what = "report" if export.kind is ExportKind.REPORT else "export"
-    title = title_of(export)
+    told = {"title": title_of(export), "organization": db.session.get_one(Tenant, export.tenant_id).name}
     with acting_as(Principal(subject=export.user_id, tenant=export.tenant_id)):
         if export.status is ExportStatus.COMPLETED:
-            queue_email(f"{what}-ready", export.notify_email, {"title": title, "link": export.file_url})
+            queue_email(f"{what}-ready", export.notify_email, {**told, "link": files.page_of(export)})
         else:
-            queue_email(f"{what}-failed", export.notify_email, {"title": title, "error": export.error or "unknown"})
+            queue_email(f"{what}-failed", export.notify_email, {**told, "error": export.error or "unknown"})

@@ -75,10 +75,9 @@ def _mail(mail: str, period: PayrollPeriod, **fields: Any) -> None:
     if person is None:
         log.warning("nobody to mail %s to: who started it has left", mail, extra={"period": period.id})
         return
-    link = f"/payroll/periods/{period.id}"
     with acting_as(Principal(subject=person.id, tenant=period.tenant_id)):
         try:
-            queue_email(mail, person.email, {"name": person.name, "period": period.name, "link": link, **fields})
+            queue_email(mail, person.email, {"name": person.name, "period": period.name, **fields})
         except InvalidMail as problem:  # it is paid all the same
             log.warning("%s cannot be mailed: %s", mail, problem, extra={"period": period.id})
 

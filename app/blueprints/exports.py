@@ -44,6 +44,7 @@ class Order(Body):
     type: Annotated[str, StringConstraints(max_length=100)]
     filters: dict[str, Any] | None = None
     format: Annotated[str, StringConstraints(max_length=20)] = "csv"
+    notify_email: Annotated[str, StringConstraints(max_length=254)] | None = None
 
 
 class Page(Body):
@@ -63,7 +64,7 @@ def order() -> Response:
 
 def _order() -> tuple[dict[str, Any], int, dict[str, str]]:
     body, caller = read_body(Order), current_principal()
-    export = lifecycle.order(caller, body.type, body.filters or {}, body.format)
+    export = lifecycle.order(caller, body.type, body.filters or {}, body.format, body.notify_email)
     audit.record("export.create", tenant_id=caller.tenant, subject=caller.subject, target=export.id)
     export.job_id = generate_export.send(export.id).message_id
     answer = shown(export)

@@ -5,19 +5,23 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
+import sqlalchemy as sa
 from flask import Blueprint, Response, url_for
-from pydantic import StringConstraints
+from pydantic import Field, StringConstraints
 
+from app import paging
 from app.auth import current_principal, requires
 from app.extensions import db, webhooks
 from app.models.base import new_id, utcnow
 from app.models.incident import Incident, Status
 from app.services import audit, stations
-from flask_understudy.contrib.api import Body, instant, not_found, once, read_body
+from app.services.shapes import Shape
+from flask_understudy.contrib.api import Body, Instant, instant, not_found, once, operation, read_body
 
 bp = Blueprint("incidents", __name__, url_prefix="/api/incidents")
 
 CREATED = "incident.created"
+LIST = "incidents"
 _ID = re.compile(r"[0-9a-f-]{36}")
 
 
@@ -34,6 +38,55 @@ class Change(Body):
     """How far an incident is."""
 
     status: Status
+
+
+class Page(Body):
+    """Which part of the list."""
+
+    status: Status | None = Field(None, description="Those that are so far only.")
+    limit: int = Field(50, ge=1, le=200)
+    cursor: Annotated[str, StringConstraints(max_length=500)] | None = None
+
+
+class IncidentShape(Shape):
+    """An incident."""
+
+    id: str
+    title: str
+    description: str
+    severity: str = Field(description="low, medium, high or critical.")
+    station_id: str | None
+    status: str = Field(description="open, investigating, resolved or closed.")
+    reported_by: str
+    created_at: Instant
+
+
+class IncidentPage(Shape):
+    """A page of incidents, the latest first."""
+
+    data: list[IncidentShape]
+    next_cursor: str | None
+
+
+@bp.get("")
+@requires("read")
+@operation(tag="Incidents", query=Page, answers={200: IncidentPage})
+def list_incidents(query: Page) -> Any:
+    """List the incidents of your organisation, the latest first."""
+    found = sa.select(Incident).filter_by(tenant_id=current_principal().tenant)
+    if query.status is not None:
+        found = found.filter_by(status=query.status)
+    if query.cursor:
+        moment, id_ = paging.place(query.cursor, LIST)
+        place = sa.tuple_(sa.literal(moment, Incident.created_at.type), sa.literal(id_))
+        found = found.where(sa.tuple_(Incident.created_at, Incident.id) < place)
+    latest = found.order_by(Incident.created_at.desc(), Incident.id.desc()).limit(query.limit + 1)
+    page = list(db.session.scalars(latest))
+    last = page[: query.limit][-1] if len(page) > query.limit else None
+    return IncidentPage(
+        data=[IncidentShape.model_validate(shown(incident)) for incident in page[: query.limit]],
+        next_cursor=paging.cursor(last.created_at, last.id, LIST) if last is not None else None,
+    )
 
 
 @bp.post("")

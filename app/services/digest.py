@@ -93,7 +93,7 @@ def of_everybody(period: Period) -> Iterator[tuple[str, list[Digest]]]:
             }
             if told := {label: n for label, n in figures.items() if n}:
                 data = {"name": name, "organization": organization, "period": period.name, "figures": told}
-                found.append(Digest(user_id, email, {**data, "link": "/"}))
+                found.append(Digest(user_id, email, {**data, "link": "/exports"}))
         yield tenant_id, found
 
 

@@ -24,8 +24,8 @@ TEMPLATES: dict[str, frozenset[str]] = {
     "export-ready": frozenset({"title", "link"}),
     "invitation": frozenset({"name", "organization", "link"}),
     "leave-approved": frozenset({"name", "starts_on", "ends_on"}),
-    "payroll-completed": frozenset({"name", "period", "employees", "total", "link"}),
-    "payroll-failed": frozenset({"name", "period", "error", "link"}),
+    "payroll-completed": frozenset({"name", "period", "employees", "total"}),
+    "payroll-failed": frozenset({"name", "period", "error"}),
     "payslip-ready": frozenset({"name", "period", "link"}),
     "report-failed": frozenset({"title", "error"}),
     "report-ready": frozenset({"title", "link"}),
@@ -34,6 +34,13 @@ TEMPLATES: dict[str, frozenset[str]] = {
     "password-reset": frozenset({"code"}),
     "notification": frozenset({"name", "title", "message", "link"}),
 }
+
+#: Mails with a secret that the service makes: nobody else's may look like them.
+WITH_A_SECRET = frozenset({"invitation", "password-reset", "verification"})
+
+_OF_SOMEBODY_IN_SEVERAL = ("export-failed", "export-ready", "password-reset", "report-failed", "report-ready")
+#: Fields that a mail can do without; told of the organisation, it is known which of several it is about.
+OPTIONAL: dict[str, frozenset[str]] = dict.fromkeys(_OF_SOMEBODY_IN_SEVERAL, frozenset({"organization"}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +60,15 @@ def check_template(name: str, data: Mapping[str, Any]) -> None:
     """
     if not isinstance(data, Mapping):
         raise InvalidMail(f"The fields of a mail are a mapping of names, and {data!r:.80} was given.")
-    if name not in TEMPLATES:
+    if not isinstance(name, str) or name not in TEMPLATES:
         near = difflib.get_close_matches(str(name), TEMPLATES, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise InvalidMail(f"{name!r} is no mail; there are {', '.join(sorted(TEMPLATES))}.{hint}")
-    fields = TEMPLATES[name]
-    wrong = sorted(map(str, fields.symmetric_difference(data)))
+    fields, optional = TEMPLATES[name], OPTIONAL.get(name, frozenset())
+    wrong = sorted(map(str, fields.symmetric_difference(data.keys() - optional)))
     if wrong:
         state = "is missing" if wrong[0] in fields else "is unknown"
-        raise InvalidMail(f"{wrong[0]!r} {state}: the mail {name!r} takes {', '.join(sorted(fields))}.")
+        raise InvalidMail(f"{wrong[0]!r} {state}: the mail {name!r} takes {', '.join(sorted(fields | optional))}.")
     for field, value in data.items():
         if not _is_printed(value, nested=field == "figures"):
             raise InvalidMail(f"{field!r} is {value!r:.80}; it takes a text or a number.")
@@ -73,7 +80,7 @@ def write(name: str, data: Mapping[str, Any]) -> Text:
     """Write the mail ``name``; the HTML is escaped, links are made absolute."""
     check_template(name, data)
     folder = f"email/{name}"
-    values = {**data, "absolute_url": absolute_url}
+    values = {**dict.fromkeys(OPTIONAL.get(name, ()), ""), **data, "absolute_url": absolute_url}
     return Text(
         subject=" ".join(render_template(f"{folder}/subject.txt", **values).split()),
         text=render_template(f"{folder}/body.txt", **values),

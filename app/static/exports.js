@@ -4,7 +4,8 @@
   const part = (id) => document.getElementById(id);
   const main = document.querySelector("main"), { login, logout, exports } = main.dataset;
   const FINISHED = new Set(["COMPLETED", "FAILED"]);
-  let token = sessionStorage.getItem("token") || "", cursor = null, timer = null;
+  const wanted = new URLSearchParams(location.search).get("file"); // the file that a mail told of
+  let token = sessionStorage.getItem("token") || "", cursor = null, timer = null, waiting = null;
 
   const say = (text, isProblem = false) => {
     part("notice").textContent = text;
@@ -19,7 +20,7 @@
     if (!answer.ok) {
       const problem = await answer.json().catch(() => ({}));
       const fields = (problem.errors || []).map((one) => one.detail).join("; ");
-      throw new Error(fields || problem.detail || `The service answered ${answer.status}.`);
+      throw Object.assign(new Error(fields || problem.detail || `The service answered ${answer.status}.`), { status: answer.status });
     }
     return answer;
   }
@@ -30,13 +31,16 @@
     part("sign-in").hidden = Boolean(secret);
     part("signed-in").hidden = !secret;
     clearTimeout(timer);
-    if (secret) load();
+    clearTimeout(waiting);
+    if (secret) { seek(); guarded(() => load())(); }
   }
 
   const guarded = (work) => async (event) => {
     event?.preventDefault?.();
     try { say(""); await work(event); } catch (error) { say(error.message, true); }
   };
+
+  if (wanted) part("why").textContent = "Sign in to fetch your file.";
 
   part("sign-in").addEventListener("submit", guarded(async (event) => {
     const form = new FormData(event.target);
@@ -90,20 +94,51 @@
       bar.setAttribute("aria-label", `Progress of ${one.type}`);
       states.push(" ", bar);
     }
-    const actions = [];
-    if (one.fileUrl) {
-      const button = document.createElement("button");
-      button.textContent = "Download";
-      button.addEventListener("click", guarded(() => download(one)));
-      actions.push(button, " ");
-    }
+    const actions = one.fileUrl ? [fetcher(one), " "] : [];
     const gone = document.createElement("button");
     gone.textContent = FINISHED.has(one.status) ? "Delete" : "Stop";
-    gone.addEventListener("click", guarded(async () => { await ask(`${exports}/${one.id}`, { method: "DELETE" }); await load(); }));
+    gone.addEventListener("click", guarded(async () => { await ask(`${exports}/${one.id}`, { method: "DELETE" }); seek(); await load(); }));
     actions.push(gone);
     const expired = one.status === "COMPLETED" && !one.fileUrl ? "expired" : one.size === null ? "" : `${one.rows === null ? "" : `${one.rows.toLocaleString()} rows, `}${Math.ceil(one.size / 1024).toLocaleString()} kB`;
     made.append(cell(`${one.type} (${one.format})`), cell(new Date(one.createdAt).toLocaleString()), cell(...states), cell(expired), cell(...actions));
     return made;
+  }
+
+  function fetcher(one) {
+    const button = document.createElement("button");
+    button.textContent = "Download";
+    button.addEventListener("click", guarded(() => download(one)));
+    return button;
+  }
+
+  // Says what became of the file that a mail told of, and looks again until that shows.
+  async function seek() {
+    clearTimeout(waiting);
+    part("wanted").hidden = true;
+    if (!wanted) return;
+    const asked = token;
+    const [title, text] = part("wanted").children;
+    let one = null;
+    try {
+      one = (await (await ask(`${exports}/${encodeURIComponent(wanted)}`)).json()).exportJob;
+      if (token !== asked) return;
+    } catch (error) {
+      if (token !== asked && error.status !== 401) return;
+      if (error.status === 401) return say(error.message, true);
+      title.textContent = "The file of the link";
+      text.replaceChildren(error.status === 404 ? "There is no such file of yours. Whoever ordered it can fetch it, signed in to the organisation that it is of." : error.message);
+      part("wanted").hidden = false;
+      return;
+    }
+    title.textContent = `${one.type} (${one.format})`;
+    if (one.fileUrl && new Date(one.expiresAt) > new Date()) text.replaceChildren("It is ready. ", fetcher(one));
+    else if (one.status === "COMPLETED") text.replaceChildren("It has expired and was deleted. Ask for it again.");
+    else if (one.status === "FAILED") text.replaceChildren(`It could not be made: ${one.error || ""}`);
+    else {
+      text.replaceChildren("It is being made.");
+      waiting = setTimeout(seek, 2000);
+    }
+    part("wanted").hidden = false;
   }
 
   async function download(one) {

@@ -27,7 +27,7 @@ _LONGEST_ADDRESS = 254
 
 def refused(pointer: str, detail: str) -> Problem:
     """Return the 422 that names a field and what is wrong with it."""
-    return Problem(422, "The export cannot be made", detail, errors=[{"pointer": pointer, "detail": detail}])
+    return Problem(422, "The file cannot be made", detail, errors=[{"pointer": pointer, "detail": detail}])
 
 
 def checked(model: type[M], name: str, filters: Mapping[str, Any]) -> M:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
-from collections.abc import Callable, Iterable
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +22,15 @@ from flask_understudy.contrib.exports import (
     RowStream,
     SignedLinks,
     Storage,
+    StorageUnavailable,
     StoredFile,
     storage_at,
 )
+
+log = logging.getLogger("app.exports")
+
+#: What users read while the storage fails; why it does is for the log.
+UNREACHABLE = "The storage of files could not be reached."
 
 #: How long a link to the bucket works, to which a download is sent on.
 SENT_ON_FOR = dt.timedelta(minutes=1)
@@ -79,6 +87,11 @@ def signed_url(export: ExportJob) -> str | None:
     return f"{export.file_url}?token={token}"
 
 
+def page_of(export: ExportJob) -> str:
+    """Return the page where a person signs in and fetches a file."""
+    return f"/exports?file={export.id}"
+
+
 def elsewhere(export: ExportJob) -> str | None:
     """Return the bucket's own link to a file, where downloads are to be sent on and the storage has one.
 
@@ -117,8 +130,38 @@ class Attempt:
 
 
 def save(attempt: Attempt, chunks: Iterable[bytes]) -> StoredFile:
-    """Write a file under an attempt's key and name, piece by piece."""
-    return storage().save(attempt.key, chunks, filename=attempt.name, media_type=attempt.media_type)
+    """Write a file under an attempt's key and name, piece by piece.
+
+    Raises:
+        StorageUnavailable: The storage does not take it; what the content itself raises comes as it is.
+    """
+    faults: list[Exception] = []
+
+    def pieces() -> Iterator[bytes]:
+        try:
+            yield from chunks
+        except Exception as error:
+            faults.append(error)
+            raise
+
+    with reaching(faults):
+        return storage().save(attempt.key, pieces(), filename=attempt.name, media_type=attempt.media_type)
+
+
+@contextlib.contextmanager
+def reaching(faults: Sequence[Exception] = ()) -> Iterator[None]:
+    """Put a plain `StorageUnavailable` in the place of what a storage says, and that into the log.
+
+    Args:
+        faults: What is not the storage's, and let through.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error in faults:
+            raise
+        log.error("the storage of files fails: %s: %s", type(error).__name__, error)
+        raise StorageUnavailable(UNREACHABLE) from None
 
 
 def write(

@@ -18,7 +18,7 @@ from app.extensions import db, jobs
 from app.models.base import new_id, utcnow
 from app.models.export_job import ExportJob, ExportKind, ExportStatus
 from app.services.exports import files
-from app.services.exports.checking import check_format, refused
+from app.services.exports.checking import check_address, check_format, refused
 from app.services.exports.files import Attempt
 from app.services.exports.types import Owner, checked_filters, type_named
 from app.services.ownership import check_own
@@ -35,8 +35,17 @@ LONGEST_ERROR = 500
 ended = Signal()
 
 
-def order(caller: Principal, type_: str, filters: Mapping[str, Any], format_: str) -> ExportJob:
+def order(
+    caller: Principal, type_: str, filters: Mapping[str, Any], format_: str, notify_email: str | None = None
+) -> ExportJob:
     """Add an export to the caller's transaction, PENDING.
+
+    Args:
+        caller: Whose.
+        type_: A name of `ExportType`.
+        filters: Those of the type.
+        format_: A name in `FORMATS`.
+        notify_email: Who is mailed when it is ready, or has failed for good; None: nobody.
 
     Raises:
         Problem: 422 naming the type, format or filter that is unknown, and the valid ones; or the command
@@ -46,12 +55,14 @@ def order(caller: Principal, type_: str, filters: Mapping[str, Any], format_: st
     check_format(format_, FORMATS)
     if kind == "USER_DATA" and caller.subject.startswith("token:"):
         raise refused("/type", "USER_DATA is what is known about a person; this token belongs to a program")
+    check_address(notify_email)
     return add(
         tenant_id=caller.tenant,
         user_id=caller.subject,
         type=kind,
         format=format_,
         filters=checked_filters(kind, filters),
+        notify_email=notify_email,
     )
 
 
@@ -104,6 +115,7 @@ def begin(export_id: str) -> Attempt | None:
 
     Raises:
         NotOwn: It is not of the running job's organisation.
+        StorageUnavailable: It cannot be deleted; nothing has changed.
     """
     export = db.session.get(ExportJob, export_id, with_for_update=True, populate_existing=True)
     if export is not None:
@@ -111,9 +123,10 @@ def begin(export_id: str) -> Attempt | None:
     if export is None or export.status is ExportStatus.COMPLETED:
         db.session.rollback()
         return None
-    store = files.storage()
-    if export.file_key is not None:
-        store.delete(export.file_key)
+    with files.reaching():
+        store = files.storage()
+        if export.file_key is not None:
+            store.delete(export.file_key)
     attempt = Attempt(
         export_id=export_id,
         owner=Owner(export.tenant_id, export.user_id),
@@ -161,6 +174,12 @@ def fail(attempt: Attempt, error: str) -> None:
     _mark(attempt, status=ExportStatus.FAILED, error=error[:LONGEST_ERROR], file_key=key)
 
 
+def fail_unbegun(export_id: str, error: str) -> None:
+    """Mark an export as FAILED, and commit, whose last attempt could not even begin; the key stays in the row."""
+    db.session.rollback()
+    _end(export_id, _is_unfinished(export_id), status=ExportStatus.FAILED, error=error[:LONGEST_ERROR])
+
+
 def settle(export: ExportJob) -> None:
     """Mark an unfinished export as FAILED, and commit, when its job has come to an end without it.
 
@@ -173,7 +192,7 @@ def settle(export: ExportJob) -> None:
         return
     error = "Its job is gone." if job is None else job.error or job.reason or f"The job was {job.state}."
     key = export.file_key if export.file_key is not None and _is_left(export.file_key) else None
-    unfinished = sa.and_(ExportJob.id == export.id, ExportJob.status.in_(UNFINISHED))
+    unfinished = _is_unfinished(export.id)
     _end(export.id, unfinished, status=ExportStatus.FAILED, error=str(error)[:LONGEST_ERROR], file_key=key)
     db.session.refresh(export)
 
@@ -206,11 +225,16 @@ def delete_expired() -> int:
 def _is_left(key: str) -> bool:
     """Delete a file; return whether it is left because the storage cannot be reached."""
     try:
-        files.storage().delete(key)
-    except StorageUnavailable as error:
-        log.warning("the file of a failed export is left for the next clean-up: %s", error)
+        with files.reaching():
+            files.storage().delete(key)
+    except StorageUnavailable:
+        log.warning("the file of a failed export is left for the next clean-up")
         return True
     return False
+
+
+def _is_unfinished(export_id: str) -> sa.ColumnElement[bool]:
+    return sa.and_(ExportJob.id == export_id, ExportJob.status.in_(UNFINISHED))
 
 
 def _owned(caller: Principal) -> sa.Select[ExportJob]:

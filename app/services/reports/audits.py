@@ -16,7 +16,6 @@ from app.services.reports.scope import (
     how_many,
     listed,
     month_of,
-    or_none,
     percent,
     rounded,
 )
@@ -31,8 +30,8 @@ def figures(scope: Scope) -> tuple[Figure, ...]:
     share = percent(now.completed, now.total)
     return (
         Figure("Audits", now.total, compared(before.total, scope.period)),
-        Figure("Completed", now.completed, f"{or_none(share)} %" if share is not None else ""),
-        Figure("Average score", or_none(rounded(now.score)), compared(rounded(before.score), scope.period)),
+        Figure("Completed", now.completed, f"{share} %" if share is not None else ""),
+        Figure("Average score", rounded(now.score), compared(rounded(before.score), scope.period)),
         Figure("Overdue", now.overdue, f"on {scope.today}"),
     )
 

@@ -16,7 +16,7 @@ from app.models.incident import Incident
 from app.models.station import Station
 from app.models.work_permit import PermitStatus, WorkPermit
 from app.services.reports import audits, incidents
-from app.services.reports.scope import MOST_LISTED, Period, Scope, compared, how_many, month_of, or_none, percent
+from app.services.reports.scope import MOST_LISTED, Period, Scope, compared, how_many, month_of, percent
 from flask_understudy.contrib.exports import Chart, Figure, Table
 
 AUDIT, PERMIT = "audit", "permit"
@@ -28,7 +28,7 @@ def figures(scope: Scope) -> tuple[Figure, ...]:
     rate, earlier = (percent(one.met, one.due) for one in (now, before))
     uncertified = scope.one(sa.select(sa.func.count()).where(*_uncertified(scope)))[0]
     return (
-        Figure("Compliance rate in %", or_none(rate), compared(earlier, scope.period)),
+        Figure("Compliance rate in %", rate, compared(earlier, scope.period)),
         Figure("Audits in time", now.audits_met, f"of {now.audits}"),
         Figure("Permits closed in time", now.permits_met, f"of {now.permits}"),
         Figure(
@@ -78,8 +78,11 @@ def tables(scope: Scope) -> tuple[Table, ...]:
             "By station",
             ("Station", "Due", "In time", "Rate in %", "Severe incidents"),
             [
-                (row.name, row.due, row.met or 0, percent(row.met or 0, row.due), row.severe)
-                for row in _by_station(scope)
+                *(
+                    (row.name, row.due, row.met or 0, percent(row.met or 0, row.due), row.severe)
+                    for row in _by_station(scope)
+                ),
+                *_nowhere(scope),
             ],
         ),
         Table("Overdue", ("Due", "What", "Title", "Station"), [tuple(row) for row in _overdue(scope)]),
@@ -162,6 +165,12 @@ def _by_station(scope: Scope) -> Any:
     )
 
 
+def _nowhere(scope: Scope) -> list[tuple[object, ...]]:
+    """Return the line of the severe incidents at no station, if there are any: nothing is due there."""
+    severe = _severe(scope, scope.period, Incident.station_id.is_(None))
+    return [(incidents.NOWHERE, 0, 0, None, severe)] if severe else []
+
+
 def _overdue(scope: Scope) -> Any:
     audit = (
         sa.select(
@@ -184,8 +193,8 @@ def _uncertified(scope: Scope) -> list[sa.ColumnElement[bool]]:
     return [Contractor.tenant_id == scope.tenant_id, is_over]
 
 
-def _severe(scope: Scope, period: Period) -> int:
-    conditions = [*incidents.within(scope, period), Incident.severity.in_(incidents.SEVERE)]
+def _severe(scope: Scope, period: Period, *more: sa.ColumnElement[bool]) -> int:
+    conditions = [*incidents.within(scope, period), Incident.severity.in_(incidents.SEVERE), *more]
     return int(scope.one(sa.select(sa.func.count()).where(*conditions))[0])
 
 

@@ -34,7 +34,7 @@ def figures(scope: Scope) -> tuple[Figure, ...]:
     return (
         Figure("Incidents", now.total, compared(before.total, scope.period)),
         Figure("Severe", now.severe, compared(before.severe, scope.period)),
-        Figure("Share of severe ones", "none" if share is None else f"{share} %", "high and critical"),
+        Figure("Share of severe ones in %", share, "high and critical"),
         Figure("Stations concerned", now.stations, compared(before.stations, scope.period)),
     )
 

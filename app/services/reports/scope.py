@@ -123,14 +123,10 @@ def rounded(value: Any) -> float | None:
     return None if value is None else round(float(value), 1)
 
 
-def or_none(value: float | None) -> float | str:
-    """Return a figure's value, for there may be none."""
-    return "none" if value is None else value
-
-
 def compared(value: object, period: Period) -> str:
     """Return the note that says what it was before."""
-    return f"{'none' if value is None else value} in the {period.days} days before"
+    days = "day" if period.days == 1 else f"{period.days} days"
+    return f"{'none' if value is None else value} in the {days} before"
 
 
 def listed(title: str, total: int) -> str:

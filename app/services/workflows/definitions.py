@@ -98,7 +98,7 @@ class NotificationStep(_Step):
     to: Address = Field(description="The address of a member.")
     title: Line
     message: Content
-    link: Annotated[str, StringConstraints(max_length=2_000), Filled] = "/"
+    link: Annotated[str, StringConstraints(max_length=2_000), Filled] = "/exports"
 
     @model_validator(mode="after")
     def _can_be_sent(self) -> NotificationStep:

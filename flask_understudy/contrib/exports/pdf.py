@@ -203,7 +203,7 @@ class Pages:
         self._box(x, y, width, height, _PALE)
         self._box(x, y, 2.5, height, colour(0))
         inner = width - 18
-        value = BOLD.line(grouped(figure.value))
+        value = BOLD.line("none" if figure.value is None else grouped(figure.value))
         size = next((s for s in (17, 15, 13, 11, 9) if BOLD.width(value, s) <= inner), 9)
         self._write(x + 10, y + 46, REGULAR.cut(REGULAR.line(figure.label), inner, 8), REGULAR, 8, _GREY)
         self._write(x + 10, y + 24, BOLD.cut(value, inner, size), BOLD, size, _INK)

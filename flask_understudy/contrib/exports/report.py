@@ -27,12 +27,12 @@ class Figure:
 
     Attributes:
         label: What it is: `New members`.
-        value: Numbers are written with groups of thousands where people read them.
+        value: Numbers are written with groups of thousands where people read them; None where there is none.
         note: A few words more, such as a unit or a comparison.
     """
 
     label: str
-    value: str | int | float
+    value: str | int | float | None
     note: str = ""
 
 

@@ -88,7 +88,7 @@ def test_everything_an_organisation_has_stands_in_one_object(
     assert {audit["station_id"] for audit in read["audits"]} == known
     assert (export.kind, export.rows, export.size) == (ExportKind.DATA, 25, len(text))
     assert [(mail["To"], mail["Subject"]) for mail in smtp_server.messages] == [
-        (TO, "Data: stations, audits, incidents and 3 more is ready")
+        (TO, "Data: stations, audits, incidents and 3 more is ready (Aster Ltd)")
     ]
 
 
@@ -165,8 +165,11 @@ def test_after_two_tries_the_failure_is_mailed_once(
 
     assert states == ["delayed", "failed"]
     db.session.refresh(export)
-    assert (export.status, export.error) == (ExportStatus.FAILED, "OSError: the disk is on fire")
-    assert [mail["Subject"] for mail in smtp_server.messages] == ["Data: users could not be made"]
+    assert (export.status, export.error) == (
+        ExportStatus.FAILED,
+        "Something went wrong inside the service. Its log has the details.",
+    )
+    assert [mail["Subject"] for mail in smtp_server.messages] == ["Data: users could not be made (Aster Ltd)"]
 
 
 @pytest.mark.requirement("A45", "A46", "P04")

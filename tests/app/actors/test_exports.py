@@ -2,6 +2,7 @@
 
 import datetime as dt
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,7 +16,7 @@ from app.models.export_job import ExportJob, ExportStatus
 from app.models.user import User
 from app.services.exports import files, lifecycle
 from flask_understudy import Principal, current_job
-from flask_understudy.contrib.exports import ExportTooLarge, StorageUnavailable
+from flask_understudy.contrib.exports import StorageUnavailable
 from flask_understudy.testing import TestWorker
 
 Order = Callable[..., ExportJob]
@@ -114,7 +115,7 @@ def test_export_is_tried_three_times_and_then_failed(worker: TestWorker, order: 
 
     assert worker.run(export.job_id).state == "failed"  # type: ignore[arg-type]
     assert now(export).status is ExportStatus.FAILED
-    assert export.error == "OSError: the disk is on fire"
+    assert export.error == "Something went wrong inside the service. Its log has the details."
     assert export.file_key is None and kept() == []
 
 
@@ -142,7 +143,7 @@ def test_export_that_is_too_large_is_not_tried_again(worker: TestWorker, order: 
 
     assert (job.state, job.attempt) == ("failed", 1)
     assert now(export).status is ExportStatus.FAILED
-    assert ExportTooLarge.__name__ in str(export.error) and "20 bytes" in str(export.error)
+    assert export.error == "The file is larger than 20 bytes."
     assert kept() == []
 
 
@@ -155,6 +156,56 @@ def test_storage_that_does_not_answer_is_asked_again(worker: TestWorker, order: 
     write(fail)
     assert worker.run(export.job_id).state == "delayed"  # type: ignore[arg-type]
     assert now(export).status is ExportStatus.PROCESSING
+
+
+@pytest.mark.requirement("A47", "J02")
+def test_storage_that_stays_away_is_told_in_plain_words_at_the_last_attempt(
+    worker: TestWorker, order: Order, inside: Flask, caplog: pytest.LogCaptureFixture
+) -> None:
+    export = order()
+    export.notify_email = "ada@aster.example"
+    db.session.commit()
+    gone = files.storage().root
+
+    attempt = lifecycle.begin(export.id)  # it died here
+    assert attempt is not None
+    shutil.rmtree(gone)
+    gone.write_text("no folder")
+    states = [worker.run(str(export.job_id)).state for _ in range(3)]
+
+    assert states == ["delayed", "delayed", "failed"]
+    job = jobs.get(str(export.job_id))
+    assert job is not None and job.error == f"StorageUnavailable: {files.UNREACHABLE}"
+    assert (now(export).status, export.error) == (ExportStatus.FAILED, files.UNREACHABLE)
+    assert export.file_key == attempt.key  # for the clean-up
+    [mail] = worker.sent("email:template")
+    assert mail.kwargs["data"]["error"] == files.UNREACHABLE
+    assert str(gone) in caplog.text
+
+    gone.unlink()
+    lifecycle.delete_expired()
+    assert now(export).file_key is None
+
+
+def test_storage_that_goes_away_while_a_file_is_written_is_told_in_plain_words(
+    worker: TestWorker, order: Order, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    export, gone = order(), files.storage().root
+
+    def write(attempt: files.Attempt, *_: Any) -> Any:
+        def pieces() -> Iterator[bytes]:
+            yield b"x"
+            shutil.rmtree(gone)
+
+        return files.save(attempt, pieces()), 1
+
+    monkeypatch.setattr("app.actors.exports.files.write", write)
+    for _ in range(3):
+        job = worker.run(str(export.job_id))
+        assert job.error == f"StorageUnavailable: {files.UNREACHABLE}"
+
+    assert (now(export).status, export.error) == (ExportStatus.FAILED, files.UNREACHABLE)
+    assert "FileNotFoundError" in caplog.text
 
 
 def test_export_that_was_retried_by_hand_recovers(worker: TestWorker, order: Order, inside: Flask) -> None:
@@ -320,3 +371,19 @@ def test_order_of_a_transaction_that_rolls_back_never_runs(worker: TestWorker, i
     db.session.rollback()
 
     assert worker.sent() == []
+
+
+@pytest.mark.requirement("T04")
+def test_last_progress_of_an_export_says_the_whole(
+    worker: TestWorker, order: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export, original = order(), files.write
+
+    def write(attempt: files.Attempt, on_progress: Any, check: Any) -> Any:
+        on_progress(1.0, "6 of 440 rows")  # what comes within half a second is not reported
+        return original(attempt, on_progress, check)
+
+    monkeypatch.setattr("app.actors.exports.files.write", write)
+    job = worker.run(export.job_id, raise_errors=True)  # type: ignore[arg-type]
+
+    assert (job.progress, job.progress_message) == (100, "1 of 1 rows")

@@ -29,6 +29,7 @@ from tests.app.conftest import AppFactory
 from tools.smtp import SmtpCatcher
 
 TO = "boss@aster.example"
+OURS = "Something went wrong inside the service. Its log has the details."
 
 
 @pytest.fixture
@@ -107,8 +108,8 @@ def test_a_report_is_made_in_stages_and_mailed_once(
     assert job.result["figures"]["Compliance rate in %"] == 42.9
     assert job.result["size"] == len(content(report))
     assert (report.status, report.kind, report.type) == (ExportStatus.COMPLETED, ExportKind.REPORT, "compliance")
-    assert mails(smtp_server) == [(TO, "Compliance, 2026-03-01 to 2026-03-31 is ready")]
-    assert f"/api/exports/{report.id}/download" in text_of(smtp_server)
+    assert mails(smtp_server) == [(TO, "Compliance, 2026-03-01 to 2026-03-31 is ready (Aster Ltd)")]
+    assert f"/exports?file={report.id}" in text_of(smtp_server)
 
 
 @pytest.mark.requirement("A25", "T04")
@@ -171,14 +172,17 @@ def test_after_three_tries_the_failure_is_mailed_once(
 
     assert states == ["delayed", "delayed", "failed"]
     db.session.refresh(report)
-    assert (report.status, report.error) == (ExportStatus.FAILED, "ConnectionError: the abacus is gone")
-    assert mails(smtp_server) == [(TO, "Audits, 2026-03-01 to 2026-03-31 could not be made")]
-    assert "the abacus is gone" in text_of(smtp_server)
+    assert (report.status, report.error) == (ExportStatus.FAILED, OURS)
+    assert mails(smtp_server) == [(TO, "Audits, 2026-03-01 to 2026-03-31 could not be made (Aster Ltd)")]
+    assert OURS in text_of(smtp_server)
+    assert "abacus" not in text_of(smtp_server)
 
     lifecycle.settle(report)
     jobs.retry(str(report.job_id))
     worker.drain(raise_errors=True)
-    assert [subject.rpartition(" to ")[2] for _, subject in mails(smtp_server)][1:] == ["2026-03-31 is ready"]
+    assert [subject.rpartition(" to ")[2] for _, subject in mails(smtp_server)][1:] == [
+        "2026-03-31 is ready (Aster Ltd)"
+    ]
 
 
 def broken(attempt: Any, on_stage: Any) -> Any:
@@ -218,7 +222,7 @@ def test_what_ended_without_its_job_is_mailed_when_that_is_seen(
 
     db.session.refresh(report)
     assert (report.status, report.error) == (ExportStatus.FAILED, "not wanted any more")
-    assert mails(smtp_server) == [(TO, "Audits, 2026-03-01 to 2026-03-31 could not be made")]
+    assert mails(smtp_server) == [(TO, "Audits, 2026-03-01 to 2026-03-31 could not be made (Aster Ltd)")]
     [mail] = worker.sent("email:template")
     assert (mail.tenant, mail.owner) == (report.tenant_id, report.user_id)
 
@@ -265,6 +269,7 @@ def test_what_cannot_be_reported_is_refused_and_nothing_is_stored(
         ask(**change)
 
     [error] = refusal.value.errors
+    assert refusal.value.title == "The file cannot be made"
     assert (error["pointer"], said in error["detail"]) == (pointer, True), error
     db.session.commit()
     assert (worker.sent(), db.session.scalar(sa.select(sa.func.count()).select_from(ExportJob))) == ([], 0)

@@ -183,6 +183,7 @@ def test_answer_to_a_forgotten_password_does_not_say_whether_there_is_an_account
             worker.run(job.id, raise_errors=True)
     (mail,) = queued(app, "email:password-reset")
     assert mail.priority == 1
+    assert mail.kwargs["organization"] == "Nia's Nursery"
 
 
 @pytest.mark.requirement("A37", "J01")

@@ -310,6 +310,8 @@ def make_person() -> Callable[[Flask], Header]:
         ({"type": "MEMBERS", "format": "xls"}, "/format", "'xls' is no format; there are csv, json, jsonl"),
         ({"type": "MEMBERS", "filters": {"shoe": 1}}, "/filters/shoe", "'shoe' is no filter of MEMBERS"),
         ({"type": "MEMBERS", "filters": []}, "/filters", "object"),
+        ({"type": "MEMBERS", "notifyEmail": "nobody"}, "/notifyEmail", "'nobody' is no mail address"),
+        ({"type": "MEMBERS", "notifyEmail": ["a@b.example"]}, "/notifyEmail", "string"),
         ({"type": "MEMBERS", "userId": "x"}, "/userId", "not permitted"),
         ({"type": "MEMBERS", "tenantId": "x"}, "/tenantId", "not permitted"),
     ],
@@ -425,3 +427,23 @@ def test_deleted_order_is_not_carried_out(app: Flask, client: FlaskClient, heade
     assert job is not None and job.state == "cancelled"
     with TestWorker(app.extensions["understudy"]) as worker:
         assert worker.drain("exports") == []
+
+
+@pytest.mark.requirement("A47")
+@pytest.mark.parametrize("fails", [False, True])
+def test_whoever_is_to_be_told_of_an_export_is_mailed_once(
+    app: Flask, client: FlaskClient, header: Header, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    if fails:
+        monkeypatch.setitem(app.config, "EXPORT_MAX_BYTES", 1)
+    order = {"type": "MEMBERS", "notifyEmail": "boss@aster.example"}
+
+    answer = client.post("/api/exports", json=order, headers=header)
+
+    assert (answer.status_code, answer.json and answer.json["exportJob"]["notifyEmail"]) == (201, order["notifyEmail"])
+    with app.app_context(), TestWorker(jobs) as worker:
+        worker.drain("exports")
+        [mail] = worker.sent("email:template")
+        assert mail.kwargs["email"] == "boss@aster.example"
+        assert mail.kwargs["mail"] == ("export-failed" if fails else "export-ready")
+        assert mail.kwargs["data"]["organization"] == "Aster Ltd"

@@ -143,7 +143,7 @@ def test_export_is_tried_again_while_the_bucket_is_away(
     assert len(kept(shared_sqs, s3_bucket)) == 1
 
 
-def test_export_fails_with_the_reason_when_the_bucket_stays_away(
+def test_export_fails_in_plain_words_when_the_bucket_stays_away(
     app: Flask, client: FlaskClient, header: Header, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
@@ -155,7 +155,7 @@ def test_export_fails_with_the_reason_when_the_bucket_stays_away(
 
     assert found is not None
     assert found["exportJob"]["status"] == "FAILED"
-    assert "StorageUnavailable" in found["exportJob"]["error"]
+    assert found["exportJob"]["error"] == "The storage of files could not be reached."
     assert found["exportJob"]["fileUrl"] is None
 
 

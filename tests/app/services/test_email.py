@@ -15,18 +15,18 @@ FIELDS: dict[str, dict[str, Any]] = {
         "figures": {"New pages": 12},
         "link": "/link",
     },
-    "export-failed": {"title": "Stations", "error": "The disk is full."},
-    "export-ready": {"title": "Stations", "link": "/link"},
+    "export-failed": {"title": "Stations", "organization": "Acorn", "error": "The disk is full."},
+    "export-ready": {"title": "Stations", "organization": "Acorn", "link": "/link"},
     "invitation": {"name": "Ada", "organization": "Acorn Bakery", "link": "/link"},
     "leave-approved": {"name": "Ada", "starts_on": "2026-12-24", "ends_on": "2027-01-02"},
-    "payroll-completed": {"name": "Ada", "period": "May", "employees": 35, "total": "70,000.00", "link": "/link"},
-    "payroll-failed": {"name": "Ada", "period": "May", "error": "The disk is full.", "link": "/link"},
+    "payroll-completed": {"name": "Ada", "period": "May", "employees": 35, "total": "70,000.00"},
+    "payroll-failed": {"name": "Ada", "period": "May", "error": "The disk is full."},
     "payslip-ready": {"name": "Ada", "period": "May", "link": "/link"},
-    "report-failed": {"title": "Audits", "error": "The disk is full."},
-    "report-ready": {"title": "Audits", "link": "/link"},
+    "report-failed": {"title": "Audits", "organization": "Acorn", "error": "The disk is full."},
+    "report-ready": {"title": "Audits", "organization": "Acorn", "link": "/link"},
     "welcome": {"name": "Ada"},
     "verification": {"name": "Ada", "token": "to/k+en="},
-    "password-reset": {"code": "123456"},
+    "password-reset": {"code": "123456", "organization": "Acorn"},
     "notification": {"name": "Ada", "title": "Title", "message": "Message", "link": "/link"},
 }
 
@@ -61,6 +61,16 @@ def test_every_mail_is_written_with_all_of_its_fields(context: Flask, name: str)
                 assert all(label in part and str(number) in part for label, number in value.items())
             elif field not in {"link", "token", "title"}:
                 assert str(value) in part
+
+
+@pytest.mark.requirement("A37", "A47")
+@pytest.mark.parametrize("name", ["export-failed", "export-ready", "password-reset", "report-failed", "report-ready"])
+def test_mail_names_the_organisation_where_it_is_told(context: Flask, name: str) -> None:
+    told, untold = FIELDS[name], {field: value for field, value in FIELDS[name].items() if field != "organization"}
+
+    assert write(name, told).subject == f"{write(name, untold).subject} (Acorn)"
+    if name.endswith("ready"):
+        assert "Whoever ordered it can fetch it" in " ".join(write(name, told).text.split())
 
 
 @pytest.mark.requirement("A36", "H11")

@@ -1,6 +1,7 @@
 """The figures of each report, held against what was counted by hand."""
 
 import datetime as dt
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +10,7 @@ import sqlalchemy as sa
 from flask import Flask
 
 from app.extensions import db
+from app.models.incident import Incident
 from app.models.tenant import Tenant
 from app.services.exports.checking import checked
 from app.services.reports import types
@@ -75,7 +77,7 @@ def test_incidents_are_counted_by_days_in_utc(ids: dict[str, str], tenant_a: Ten
     assert figures(incidents) == {
         "Incidents": (4, "1 in the 31 days before"),
         "Severe": (2, "1 in the 31 days before"),
-        "Share of severe ones": ("50.0 %", "high and critical"),
+        "Share of severe ones in %": (50.0, "high and critical"),
         "Stations concerned": (2, "1 in the 31 days before"),
     }
     assert table(incidents, "By severity") == [("critical", 1), ("high", 1), ("medium", 1), ("low", 1)]
@@ -152,8 +154,15 @@ def test_a_report_on_nothing_has_no_averages(app: Flask, tenant_a: Tenant, type_
     with app.app_context():
         empty = report(tenant_a, type_)
 
-    assert {value for value, _ in figures(empty).values()} <= {0, "none"}
-    assert b"none" in b"".join(empty.chunks("csv")) or type_ == "work-permits"
+    assert {value for value, _ in figures(empty).values()} <= {0, None}
+    read = json.loads(b"".join(empty.chunks("json")))
+    assert {figure["value"] for figure in read["figures"]} == ({0} if type_ == "work-permits" else {0, None})
+
+
+def test_a_report_on_one_day_is_compared_with_the_day_before(ids: dict[str, str], tenant_a: Tenant) -> None:
+    day = report(tenant_a, "incidents", dateFrom="2026-03-15", dateTo="2026-03-15")
+
+    assert figures(day)["Incidents"] == (1, "0 in the day before")
 
 
 def test_without_days_a_report_is_on_the_last_year() -> None:
@@ -185,3 +194,17 @@ def test_a_wrong_filter_is_named(filters: Any, pointer: str, said: str) -> None:
 
     [error] = refusal.value.errors
     assert (error["pointer"], said in error["detail"]) == (pointer, True), error
+
+
+@pytest.mark.requirement("A43")
+def test_severe_incidents_at_no_station_stand_in_the_table_of_compliance(ids: dict[str, str], tenant_a: Tenant) -> None:
+    incident = db.session.scalars(sa.select(Incident).filter_by(tenant_id=tenant_a.id, station_id=None)).one()
+    incident.severity = "critical"
+    db.session.commit()
+
+    whole, harbour = report(tenant_a, "compliance"), report(tenant_a, "compliance", stationId=ids["Harbour"])
+
+    by_station = table(whole, "By station")
+    assert by_station[-1] == ("(no station)", 0, 0, None, 1)
+    assert sum(int(str(row[-1])) for row in by_station) == figures(whole)["Severe incidents"][0] == 3
+    assert [row[0] for row in table(harbour, "By station")] == ["Harbour"]

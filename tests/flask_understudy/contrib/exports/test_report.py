@@ -303,3 +303,12 @@ print(*FORMATS)
     ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
 
     assert ran.stdout.split() == ["csv", "json", "jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("format", "shown"), [("json", '"value": null'), ("csv", '"Average",,"no score"'), ("pdf", "Average none no score")]
+)
+def test_figure_of_nothing_has_no_value(format: str, shown: str) -> None:
+    data = written(report(figures=(Figure("Average", None, "no score"),), charts=(), tables=()), format)
+
+    assert shown in (" ".join(text_of(data)) if format == "pdf" else data.decode())
