@@ -7,12 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
 
 from app.extensions import db, jobs
 from app.models.base import new_id
 from app.models.employee import Employee
+from app.models.payroll_period import PayrollPeriod
 from app.models.tenant import Tenant
 from app.models.user import User
 from flask_understudy.testing import TestWorker
@@ -129,3 +131,22 @@ def test_a_token_of_nobody_starts_no_payroll(
     answer = client.post(f"{PERIODS}/{made.json['id']}/process", headers=host)  # type: ignore[index]
 
     assert (answer.status_code, "A token without a user cannot start payroll" in answer.text) == (403, True)
+
+
+@pytest.mark.requirement("A06")
+@pytest.mark.parametrize("is_list", [False, True], ids=["one", "list"])
+def test_who_looks_at_a_payroll_whose_job_is_lost_sees_that_it_failed(
+    app: Flask, client: FlaskClient, auth_header: Headers, is_list: bool
+) -> None:
+    header = auth_header("admin")
+    made = client.post(PERIODS, json=MAY, headers=header).json
+    assert made is not None
+    with app.app_context():
+        db.session.execute(sa.update(PayrollPeriod).values(status="processing", job_id="lost"))
+        db.session.commit()
+
+    shown = client.get(PERIODS if is_list else f"{PERIODS}/{made['id']}", headers=header).json
+
+    assert shown is not None
+    period = shown["data"][0] if is_list else shown
+    assert (period["status"], period["error"]) == ("failed", "Its job is gone.")
