@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 from app.actors.email import queue_email
 from app.auth import current_principal, requires
 from app.extensions import db
-from app.services.email import TEMPLATES, WITH_A_SECRET
+from app.services.email import check_open
 from app.services.shapes import Queued
 from flask_understudy.contrib.api import Body, Problem, once, operation
 from flask_understudy.contrib.mail import InvalidMail
@@ -57,10 +57,11 @@ def send(body: Mail) -> Response:
 
 
 def _queue(body: Mail) -> dramatiq.Message[Any]:
-    if body.type in WITH_A_SECRET:
-        others = ", ".join(sorted(TEMPLATES.keys() - WITH_A_SECRET))
-        detail = f"the service sends {body.type!r} itself; there are {others}"
-        raise Problem(422, "The mail cannot be sent", detail, errors=[{"pointer": "/type", "detail": detail}])
+    try:
+        check_open(body.type or "")
+    except InvalidMail as problem:
+        detail = str(problem)
+        raise Problem(422, "The mail cannot be sent", detail, errors=[{"pointer": "/type", "detail": detail}]) from None
     try:
         if body.type is not None:
             return queue_email(body.type, body.to, body.data, priority=body.priority)

@@ -52,6 +52,17 @@ class Text:
     html: str
 
 
+def check_open(name: str) -> None:
+    """Let a mail pass that others than the service itself may send.
+
+    Raises:
+        InvalidMail: It carries a secret that the service makes; says which mails there are.
+    """
+    if name in WITH_A_SECRET:
+        others = ", ".join(sorted(TEMPLATES.keys() - WITH_A_SECRET))
+        raise InvalidMail(f"the service sends {name!r} itself; there are {others}")
+
+
 def check_template(name: str, data: Mapping[str, Any]) -> None:
     """Let pass a mail that is known and has all of its fields, and no others.
 

@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from app.extensions import webhooks
 from app.models.incident import Status
-from app.services.email import check_template
+from app.services.email import check_open, check_template
 from app.services.workflows import placeholders
 from app.services.workflows.placeholders import StepRefused, stand_in
 from flask_understudy.contrib.api import Body
@@ -87,6 +87,7 @@ class EmailStep(_Step):
         else:
             if written or self.data is None or not isinstance(self.to, str):
                 raise PydanticCustomError("mail", "A mail with a type takes one address as to, and data; nothing else.")
+            _accept(lambda: check_open(str(self.type)))
             _accept(lambda: check_template(str(self.type), stand_in(self.data)))
         return self
 

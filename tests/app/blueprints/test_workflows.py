@@ -135,6 +135,10 @@ BIG = {"kind": "webhook", "eventType": "e", "payload": "x" * 70_000}
         ({"steps": [MAIL | {"type": "welcome", "data": {"name": "A"}}]}, "/steps/0"),
         ({"steps": [{"kind": "email", "to": "a@b.example", "type": "odd", "data": {}}]}, "/steps/0"),
         ({"steps": [{"kind": "email", "to": "a@b.example", "type": "welcome", "data": {"x": 1}}]}, "/steps/0"),
+        (
+            {"steps": [{"kind": "email", "to": "a@b.example", "type": "password-reset", "data": {"code": "1"}}]},
+            "/steps/0",
+        ),
         ({"steps": [NOTICE | {"link": "javascript:alert(1)"}]}, "/steps/0"),
         ({"steps": [NOTICE | {"title": 7}]}, "/steps/0/title"),
         ({"steps": [STATUS | {"status": "gone"}]}, "/steps/0/status"),
