@@ -35,6 +35,7 @@ def index() -> dict[str, Any]:
         "signUp": {"method": "POST", "path": url_for("auth.sign_up")},
         "signIn": {"method": "POST", "path": url_for("auth.sign_in")},
         "exports": url_for("exports.listing"),
+        "exportsPage": url_for("exports_page.show_exports"),
         "documentation": "docs/ in the source; docs/quickstart.md is the start",
     }
 

@@ -37,11 +37,18 @@ def hidden_in(page: str, name: str) -> str:
 
 
 @pytest.mark.requirement("A35")
-def test_index_says_what_this_is_and_where_its_health_is(app: Flask, client: FlaskClient) -> None:
-    answer = client.get(path_in(app, "welcome", {"name": "Ada"}))
+def test_index_says_what_this_is_and_where_its_health_is(client: FlaskClient) -> None:
+    answer = client.get("/")
 
     assert answer.status_code == 200
     assert client.get(answer.json["health"]).status_code == 200
+    assert client.get(answer.json["exportsPage"]).mimetype == "text/html"
+
+
+def test_link_of_the_welcome_mail_leads_to_a_page(app: Flask, client: FlaskClient) -> None:
+    answer = client.get(path_in(app, "welcome", {"name": "Ada"}))
+
+    assert (answer.status_code, answer.mimetype) == (200, "text/html")
 
 
 @pytest.mark.requirement("A36")
