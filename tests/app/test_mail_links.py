@@ -18,10 +18,10 @@ from app.extensions import db, jobs
 from app.models.base import new_id, utcnow
 from app.models.employee import Employee
 from app.models.export_job import ExportJob, ExportStatus
-from app.models.payroll_period import PayrollPeriod
+from app.models.payroll_period import PayrollPeriod, PayrollStatus
 from app.models.user import User
 from app.models.wiki_page import WikiPage
-from app.services import digest, verification
+from app.services import digest, payroll, verification
 from app.services import email as mails
 from app.services.exports import lifecycle
 from flask_understudy import Principal, acting_as
@@ -66,9 +66,17 @@ def payroll_of(person: User) -> None:
     fields = {"tenant_id": person.tenant_id, "name": "May"}
     db.session.add(Employee(**fields, email="e@x.example", salary_cents=1, hired_on=dt.date(2020, 1, 1)))
     may = PayrollPeriod(**fields, starts_on=dt.date(2026, 5, 1), ends_on=dt.date(2026, 5, 31))
-    db.session.add(may)
+    june = PayrollPeriod(
+        **fields,
+        starts_on=dt.date(2026, 6, 1),
+        ends_on=dt.date(2026, 6, 30),
+        status=PayrollStatus.PROCESSING,
+        initiated_by=person.id,
+    )
+    db.session.add_all([may, june])
     db.session.commit()
     queue_payroll_processing(may.id, person.tenant_id, person.id)
+    payroll.fail(june.id, "The disk is full.")
 
 
 def news_of(person: User) -> None:

@@ -39,6 +39,8 @@ def carry_out(export_id: str, write: Callable[[Attempt], tuple[StoredFile, int |
             return {"export": export_id, "skipped": True}
         stored, rows = write(attempt)
         is_ours = lifecycle.finish(attempt, stored, rows)
+    except NotOwn:
+        raise  # it is not the running job's to mark either
     except BaseException as error:
         if _is_final(error):
             log.error("a file could not be made: %s", described(error), extra={"export": export_id})
