@@ -24,12 +24,12 @@ def shown(actor: dramatiq.Actor[Any, Any] | None, job: Job | Schedule) -> dict[s
     return _named(actor, *redacted_arguments(actor, job.args, job.kwargs))
 
 
-def whole(actor: dramatiq.Actor[Any, Any] | None, job: Job) -> dict[str, Any]:
+def whole(actor: dramatiq.Actor[Any, Any] | None, job: Job | Schedule) -> dict[str, Any]:
     """Return a job's arguments by name, as they are."""
     return _named(actor, job.args, job.kwargs)
 
 
-def changed(actor: dramatiq.Actor[Any, Any] | None, job: Job, given: Mapping[str, Any]) -> list[str]:
+def changed(actor: dramatiq.Actor[Any, Any] | None, job: Job | Schedule, given: Mapping[str, Any]) -> list[str]:
     """Return the names of the arguments that are other ones than those shown of a job, or are there no more.
 
     Raises:
@@ -44,7 +44,7 @@ def changed(actor: dramatiq.Actor[Any, Any] | None, job: Job, given: Mapping[str
     )
 
 
-def restored(actor: dramatiq.Actor[Any, Any] | None, job: Job, given: Mapping[str, Any]) -> dict[str, Any]:
+def restored(actor: dramatiq.Actor[Any, Any] | None, job: Job | Schedule, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return arguments that were made from those shown of a job: its own, when they are as shown.
 
     Once anything changes, nothing that is withheld is kept: a secret that stayed while its receiver changed would be
@@ -63,6 +63,18 @@ def restored(actor: dramatiq.Actor[Any, Any] | None, job: Job, given: Mapping[st
                 f"{where} has {WITHHELD!r}, which stands for a withheld value. That is kept only while no argument "
                 "changes; give the value anew."
             )
+    return dict(given)
+
+
+def anew(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return arguments for an actor that knows none of what was withheld before.
+
+    Raises:
+        InvalidJob: One stands for a withheld value.
+    """
+    for where, text in _texts(given, "payload"):
+        if text == WITHHELD:
+            raise InvalidJob(f"{where} is {WITHHELD!r}, which stands for a withheld value; give the value.")
     return dict(given)
 
 

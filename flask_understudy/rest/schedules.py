@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ..contrib.api import Answer
+from ..contrib.api import Answer, invalid
 from ..ledger import Schedule, ScheduleFire
+from ..operations import payloads
 from ..operations import schedules as operations
 from ..operations.drafts import Draft
 from ..operations.timetable import upcoming
@@ -121,12 +122,17 @@ def amend_schedule(schedule_name: str, body: Changes, query: Whose) -> ScheduleS
     renamed = {"type": "actor", "payload": "kwargs", "schedule": "expression", "grace_ms": "grace_seconds"}
     given = body.model_dump(exclude_none=True, exclude={"enabled"})
     changes = {renamed.get(key, key): value for key, value in given.items()}
+    is_other = body.type is not None and sendable(body.type).actor_name != row.actor
     if body.type is not None:
         changes["actor"] = sendable(body.type).actor_name
+    if is_other and body.payload is None and (row.args or row.kwargs):
+        raise invalid("payload", "Another type takes a payload of its own; give it as well.")
     if body.grace_ms is not None:
         changes["grace_seconds"] = body.grace_ms // 1000
     if body.payload is not None:
         changes["args"] = ()
+        actor = state().broker.actors.get(row.actor)
+        changes["kwargs"] = payloads.anew(body.payload) if is_other else payloads.restored(actor, row, body.payload)
     note(tenant=row.tenant, changed=sorted(body.model_dump(exclude_none=True, by_alias=True)))
     return ScheduleShape(
         **fields_of(who, operations.amend(state(), row.name, row.tenant, changes, enabled=body.enabled))

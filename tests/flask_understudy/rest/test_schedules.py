@@ -177,6 +177,25 @@ def test_some_of_it_is_changed_and_the_rest_stays(api: Api) -> None:
     assert api.get("/schedules/digest")["schedule"] == "0 9 * * 1-5"
 
 
+def test_what_is_withheld_stays_with_its_type_and_its_neighbours(api: Api) -> None:
+    secret = {"to": "ada@example.com", "token": "s3cret-value"}
+    made = api.post("/schedules", 201, json={**DIGEST, "payload": secret})
+    shown = made["payload"]
+    assert shown["token"] == "***"
+
+    def stored() -> dict[str, Any]:
+        with api.site.db_session() as session:
+            return dict(session.scalars(sa.select(Schedule).where(Schedule.name == "digest")).one().kwargs)
+
+    api.patch("/schedules/digest", json={"payload": shown})
+    assert stored() == secret
+    api.patch("/schedules/digest", 422, json={"payload": {**shown, "to": "eve@evil.example"}})
+    api.patch("/schedules/digest", 422, json={"type": "broken"})
+    api.patch("/schedules/digest", 422, json={"type": "broken", "payload": {"text": "***"}})
+    assert stored() == secret
+    assert api.patch("/schedules/digest", json={"type": "broken", "payload": {"text": "x"}})["payload"] == {"text": "x"}
+
+
 class TestDeclaredByTheCode:
     """They belong to no tenant: operators switch and run them, and nobody changes them."""
 
