@@ -17,7 +17,8 @@ from pydantic import BaseModel
 
 from ..contrib.api import Problem, not_found, problems
 from ..contrib.api.bodies import parse_json, validated
-from ..rest.doors import DOORS, Door, act, require
+from ..rest.callers import require
+from ..rest.doors import DOORS, Door, act
 from . import browser
 from .pages import bp, rendered
 

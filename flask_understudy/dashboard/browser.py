@@ -14,7 +14,7 @@ from itsdangerous import BadSignature, URLSafeTimedSerializer
 from werkzeug.datastructures import MultiDict
 
 from ..contrib.api import Problem
-from ..rest.doors import caller
+from ..rest.callers import caller
 
 COOKIE, NOTICE = "understudy_dashboard", "understudy_notice"
 SIGNED_IN_SECONDS = 12 * 3600

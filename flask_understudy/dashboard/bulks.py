@@ -10,7 +10,8 @@ from flask import Response, redirect, request, url_for
 from ..contrib.api import Problem
 from ..contrib.api.bodies import validated
 from ..rest import bulk as bulks
-from ..rest.doors import DOORS, act, require
+from ..rest.callers import require
+from ..rest.doors import DOORS, act
 from . import browser
 from .pages import bp, page, rendered
 

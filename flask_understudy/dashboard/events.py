@@ -11,7 +11,8 @@ from ..contrib.api import Problem, not_found
 from ..contrib.api.bodies import validated
 from ..contrib.api.problems import problem_of
 from ..rest import events
-from ..rest.doors import DOORS, act, check_askable, require
+from ..rest.callers import require
+from ..rest.doors import DOORS, act, check_askable
 from . import browser
 from .acting import said, shape_of
 from .pages import bp, page, rendered

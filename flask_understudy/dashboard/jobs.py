@@ -16,7 +16,8 @@ from ..operations import queues as queue_operations
 from ..operations.reasons import reason_to_wait
 from ..operations.workflows import reached
 from ..rest import history, jobs, presenting, queues
-from ..rest.doors import TokenQuery, caller, state
+from ..rest.callers import caller, state
+from ..rest.doors import TokenQuery
 from ..rest.finding import JobsQuery
 from .pages import page
 from .searching import QUALIFIERS, read

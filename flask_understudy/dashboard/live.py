@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Response
 
-from ..rest.doors import require
+from ..rest.callers import require
 from ..rest.stream import stream_counts
 from .pages import bp
 

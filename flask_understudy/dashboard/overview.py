@@ -8,7 +8,7 @@ from flask import request
 
 from ..operations.health import health
 from ..rest import alerts, failures, metrics, queues, schedules
-from ..rest.doors import caller, state
+from ..rest.callers import caller, state
 from ..rest.finding import PageOfTenant
 from .charts import Chart, Series
 from .pages import page

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 from flask import Blueprint, Response, make_response, render_template, request, url_for
 
 from ..contrib.api import Problem, problems
-from ..rest.doors import caller, check_askable, check_there, is_there, require
+from ..rest.callers import caller, require
+from ..rest.doors import check_askable, check_there, is_there
 from ..rest.metrics import sees_everything
 from . import browser, words
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..rest import metrics, queues
-from ..rest.doors import state
+from ..rest.callers import state
 from .overview import charts_of
 from .pages import page
 

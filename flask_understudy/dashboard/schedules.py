@@ -15,7 +15,8 @@ from ..contrib.api.problems import problem_of
 from ..ledger.schedule import MISSED, OVERLAP
 from ..operations.timetable import upcoming
 from ..rest import scheduled, schedules
-from ..rest.doors import DOORS, act, require, state
+from ..rest.callers import require, state
+from ..rest.doors import DOORS, act
 from ..rest.finding import PageOfTenant
 from ..rest.paging import PageOf
 from ..rest.schedule_shapes import Changes, Preview, Previewed, Registration, Whose

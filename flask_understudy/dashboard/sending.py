@@ -10,7 +10,8 @@ from flask import Response, redirect, request, url_for
 from ..contrib.api import Problem, problems
 from ..contrib.api.bodies import parse_json, validated
 from ..rest import sending
-from ..rest.doors import DOORS, act, check_askable, require
+from ..rest.callers import require
+from ..rest.doors import DOORS, act, check_askable
 from . import browser
 from .acting import said
 from .forms import PREFIX, fields_of, payload_of

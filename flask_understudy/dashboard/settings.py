@@ -8,7 +8,7 @@ from flask import request
 
 from ..operations.health import health
 from ..rest import settings
-from ..rest.doors import state
+from ..rest.callers import state
 from .pages import page
 
 #: What the doctor finds, the worst first.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Response, redirect, request, url_for
 
 from ..contrib.api import Problem
-from ..rest.doors import caller
+from ..rest.callers import caller
 from . import browser
 from .pages import bp
 

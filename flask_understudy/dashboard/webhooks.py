@@ -14,8 +14,9 @@ from flask import Response, redirect, request, url_for
 from ..contrib.api.bodies import validated
 from ..contrib.api.problems import problem_of
 from ..rest import deliveries, webhooks
+from ..rest.callers import require
 from ..rest.deliveries import NEEDS
-from ..rest.doors import DOORS, act, check_askable, check_there, require
+from ..rest.doors import DOORS, act, check_askable, check_there
 from ..rest.paging import PageOf
 from ..rest.webhook_shapes import DeliveriesQuery, EndpointChange, EndpointShape, NewEndpoint, Rotation
 from . import browser

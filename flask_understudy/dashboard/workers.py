@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from ..rest import workers
-from ..rest.doors import state
+from ..rest.callers import state
 from .pages import page
 
 

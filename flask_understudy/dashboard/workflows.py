@@ -11,7 +11,7 @@ from ..contrib.api.bodies import validated
 from ..ledger import STATES, TERMINAL
 from ..operations import approvals as operations
 from ..rest import approvals, workflows
-from ..rest.doors import caller, state
+from ..rest.callers import caller, state
 from .pages import page
 from .waterfall import WIDTH, waterfall
 

@@ -34,7 +34,8 @@ from . import (  # noqa: F401 - they declare the routes
     workers,
     workflows,
 )
-from .doors import SCOPES, bp
+from .callers import SCOPES
+from .doors import bp
 
 
 def mount(app: Flask, prefix: str) -> None:

@@ -7,7 +7,8 @@ from pydantic import Field
 from ..contrib.api import Body, Problem, not_found
 from ..ledger import AlertEpisode
 from ..operations import alerts as operations
-from .doors import caller, door, note, state
+from .callers import caller, state
+from .doors import door, note
 from .metrics import sees_everything
 from .paging import PageOf, cursor_of, place_of
 from .shapes import Instant, Shape

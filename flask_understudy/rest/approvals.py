@@ -13,7 +13,8 @@ from ..errors import JobConflict
 from ..ledger import Approval
 from ..operations import approvals as operations
 from ..steps.approving import signer
-from .doors import bp, caller, door, note, state
+from .callers import caller, state
+from .doors import bp, door, note
 from .paging import PageOf, cursor_of, place_of
 from .shapes import Instant, Shape
 

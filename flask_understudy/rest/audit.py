@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 
 from ..contrib.api import Body
 from ..ledger import AuditLine
-from .doors import caller, door, state
+from .callers import caller, state
+from .doors import door
 from .finding import Word
 from .shapes import Instant, Shape
 

@@ -9,7 +9,8 @@ from pydantic import Field, StringConstraints
 from ..contrib.api import Body, invalid
 from ..operations import batches as operations
 from ..operations.batches import Progress
-from .doors import caller, door, note, state
+from .callers import caller, state
+from .doors import door, note
 from .paging import PageOf, cursor_of, place_of
 from .sending import SendOrder, message_of
 from .shapes import Instant, Shape

@@ -10,7 +10,8 @@ from ..contrib.api import Answer, Body, invalid, not_found
 from ..ledger import Bulk
 from ..ledger.filter import Filter
 from ..operations import bulk as operations
-from .doors import caller, door, note, state
+from .callers import caller, state
+from .doors import door, note
 from .finding import Wanted, filter_of, scope_of
 from .shapes import Instant, JobSummary, Shape
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 from ..contrib.api import Problem, invalid, not_found
 from ..contrib.webhooks.errors import InvalidWebhook, WebhookConflict
-from .doors import caller, door, note, settle, state
+from .callers import caller, state
+from .doors import door, note, settle
 from .paging import cursor_of, place_of
 from .webhook_shapes import DeliveriesQuery, DeliveryDetail, DeliveryPage, DeliveryShape, Single, WebhookAttemptShape
 

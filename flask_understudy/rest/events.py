@@ -14,7 +14,8 @@ from ..errors import InvalidEvent
 from ..events import Event, schema_of
 from ..ledger import PublishedEvent, events
 from ..operations import events as operations
-from .doors import caller, door, note, state
+from .callers import caller, state
+from .doors import door, note
 from .finding import Several, Word, within
 from .paging import PageOf, cursor_of, place_of
 from .shapes import Instant, JobSummary, Shape

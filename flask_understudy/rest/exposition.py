@@ -19,7 +19,7 @@ from ..ledger import episodes, queries, rates
 from ..operations import queues as queue_operations
 from ..operations.rules import RULES
 from ..state import State
-from . import doors
+from . import callers
 
 NAME = "understudy_metrics"
 
@@ -114,7 +114,7 @@ def mount(app: Flask, state: State, path: str, *, public: bool) -> None:
 
     def show() -> Response:
         if not public:
-            doors.require("tenants")
+            callers.require("tenants")
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
         return Response(encode(registry), content_type=content_type)
 

@@ -10,7 +10,8 @@ from ..contrib.api import Body
 from ..ledger.filter import Filter
 from ..operations import bulk, failures
 from .bulk import BulkShape
-from .doors import caller, door, note, state
+from .callers import caller, state
+from .doors import door, note
 from .shapes import Instant, JobSummary, Shape
 
 TAG = "Failures"

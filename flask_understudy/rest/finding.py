@@ -14,7 +14,7 @@ from ..ledger.search import Search
 from ..operations.bulk import known
 from ..redaction import SECRET, redacted_text, withholds, withholds_all
 from ..state import State
-from .doors import Caller
+from .callers import Caller
 from .paging import PageOf
 
 MOST_ALTERNATIVES = 100

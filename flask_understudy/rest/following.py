@@ -20,7 +20,8 @@ from ..ledger import TERMINAL, Job, queries
 from ..ledger.scope import Scope
 from ..operations.waiting import LOOK_SECONDS
 from ..state import State
-from .doors import JOB_TOKEN, JOB_TOKEN_SECONDS, Caller, TokenQuery, caller, door, job_tokens, state
+from .callers import JOB_TOKEN, JOB_TOKEN_SECONDS, Caller, caller, job_tokens, state
+from .doors import TokenQuery, door
 from .shapes import Instant, Shape, summary
 
 TAG = "Following a job"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pydantic import Field
 
 from ..ledger import queries
-from .doors import TokenQuery, caller, door, state
+from .callers import caller, state
+from .doors import TokenQuery, door
 from .jobs import TAG, existing
 from .shapes import Instant, Shape
 

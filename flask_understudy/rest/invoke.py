@@ -18,7 +18,7 @@ from ..events import Subscriber
 from ..invoking import Invoker, Order
 from ..ledger import queries
 from ..operations import queues
-from .doors import state
+from .callers import state
 from .shapes import Shape
 
 V = TypeVar("V", bound=Callable[..., Any])

@@ -13,7 +13,8 @@ from ..ledger import Job, queries
 from ..operations import jobs as operations
 from ..operations.waiting import wait_in_turn
 from . import following
-from .doors import TokenQuery, caller, door, note, state
+from .callers import caller, state
+from .doors import TokenQuery, door, note
 from .finding import JobsQuery, Word, search_of
 from .paging import cursor_of, place_of
 from .presenting import detail_of, may_be_sent

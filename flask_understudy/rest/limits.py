@@ -9,7 +9,8 @@ from pydantic import Field, StringConstraints
 from ..contrib.api import Answer, Body, Problem
 from ..operations import limits as operations
 from ..operations.limits import Standing
-from .doors import caller, door, note, state
+from .callers import caller, state
+from .doors import door, note
 from .finding import PageOfTenant, within
 from .paging import cursor_of, pair_of
 from .shapes import Shape

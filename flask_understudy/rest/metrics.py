@@ -9,7 +9,8 @@ from pydantic import Field
 from ..contrib.api import Body, Many, invalid
 from ..operations import metrics as operations
 from ..operations import queues as queue_operations
-from .doors import Caller, caller, door, state
+from .callers import Caller, caller, state
+from .doors import door
 from .shapes import Instant, Shape
 
 TAG = "Metrics"

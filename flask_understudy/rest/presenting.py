@@ -10,7 +10,7 @@ from ..ledger import Job
 from ..operations import payloads
 from ..redaction import WITHHELD, redacted
 from ..state import State
-from .doors import Caller
+from .callers import Caller
 from .shapes import JobDetail, summary
 
 

@@ -9,7 +9,8 @@ from pydantic import Field, RootModel
 from ..contrib.api import Body, not_found
 from ..operations import queues as operations
 from ..operations.reopening import retry_failed
-from .doors import caller, door, note, settle, state
+from .callers import caller, state
+from .doors import door, note, settle
 from .finding import States, Wanted, search_of
 from .paging import PageOf, cursor_of, place_of
 from .shapes import Instant, JobSummary, Shape

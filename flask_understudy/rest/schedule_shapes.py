@@ -15,7 +15,7 @@ from ..operations import payloads, timetable
 from ..operations.drafts import LONGEST_NAME, MOST_GRACE_SECONDS
 from ..timing import describe
 from ..timing.expressions import LONGEST
-from .doors import Caller, state
+from .callers import Caller, state
 from .shapes import Instant, Shape
 
 Word = Annotated[str, StringConstraints(min_length=1, max_length=200)]

@@ -10,7 +10,8 @@ from ..contrib.api import Answer
 from ..ledger import Job
 from ..operations import payloads
 from ..operations import scheduled as operations
-from .doors import Caller, caller, door, state
+from .callers import Caller, caller, state
+from .doors import door
 from .paging import PageOf, cursor_of, place_of
 from .shapes import Instant, Shape
 

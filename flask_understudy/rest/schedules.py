@@ -8,7 +8,8 @@ from ..operations import payloads
 from ..operations import schedules as operations
 from ..operations.drafts import Draft
 from ..operations.timetable import upcoming
-from .doors import Caller, caller, door, note, state
+from .callers import Caller, caller, state
+from .doors import door, note
 from .finding import PageOfTenant, within
 from .paging import cursor_of, pair_of
 from .schedule_shapes import (

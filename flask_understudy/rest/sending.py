@@ -20,7 +20,8 @@ from ..policy import LIBRARY_PRIORITY, QueuePolicy, agreed_retries, time_limit_m
 from ..signatures import check_payload, named_payload, schema_of
 from ..submission import PAST_ALLOWANCE, max_attempts
 from . import following
-from .doors import caller, door, note, settle, state
+from .callers import caller, state
+from .doors import door, note, settle
 from .presenting import detail_of
 from .shapes import JobDetail, Shape
 

@@ -10,7 +10,8 @@ from ..config.effective import effective
 from ..contrib.api import Body, Many
 from ..operations.checks import CHECKS
 from ..operations.checks.examining import examine
-from .doors import door, state
+from .callers import state
+from .doors import door
 from .shapes import Shape
 
 TAG = "Settings"

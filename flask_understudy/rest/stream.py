@@ -13,7 +13,8 @@ from ..contrib.api import Answer
 from ..ledger.scope import Scope
 from ..operations import queues
 from ..state import State
-from .doors import caller, door, state
+from .callers import caller, state
+from .doors import door
 from .following import PING_SECONDS, stream
 
 TAG = "Queues"

@@ -8,7 +8,8 @@ from werkzeug.routing import BaseConverter
 from ..contrib.api import Body, not_found
 from ..operations import tenants as operations
 from ..operations.tenants import Standing
-from .doors import bp, door, note, state
+from .callers import state
+from .doors import bp, door, note
 from .paging import PageOf, cursor_of, keys_of
 from .shapes import Instant, Shape
 

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from ..contrib.api import Answer, Problem, not_found
 from ..contrib.api.idempotency import Sealing
+from .callers import caller
 from .deliveries import NEEDS, TAG, checked, is_id, of_delivery, page, sender, shown_url
-from .doors import caller, door, note
+from .doors import door, note
 from .paging import PageOf, cursor_of, place_of
 from .webhook_shapes import (
     DeliveriesQuery,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pydantic import Field
 
 from ..operations import workers as operations
-from .doors import door, state
+from .callers import state
+from .doors import door
 from .shapes import Instant, Shape
 
 TAG = "Workers"

@@ -19,7 +19,8 @@ from ..operations.workflows import Reached
 from ..redaction import WITHHELD, redacted
 from ..signatures import check_payload
 from . import following
-from .doors import Caller, caller, door, note, state
+from .callers import Caller, caller, state
+from .doors import door, note
 from .finding import States, Word
 from .jobs import Cancellation, Cancelled, JobPage
 from .paging import PageOf, cursor_of, place_of

@@ -126,7 +126,7 @@ def test_a_token_that_is_old_or_forged_opens_nothing(api: Api, monkeypatch: pyte
 
     assert nobody("GET", f"/{id}", headers={"Authorization": f"Bearer {token}x"}).status_code == 401
     assert nobody("GET", f"/{id}?token={token[:-1]}").status_code == 401
-    monkeypatch.setattr("flask_understudy.rest.doors.JOB_TOKEN_SECONDS", -1)
+    monkeypatch.setattr("flask_understudy.rest.callers.JOB_TOKEN_SECONDS", -1)
     assert nobody("GET", f"/{id}?token={token}").status_code == 401
 
 
