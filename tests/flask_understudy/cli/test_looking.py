@@ -41,6 +41,8 @@ def test_every_filter_finds_its_job_alone(cli: Typist) -> None:
 
 def test_list_says_that_there_is_more(sqlite_cli: Typist) -> None:
     sent = [sqlite_cli.send() for _ in range(3)]
+    for n, id in enumerate(sent):  # not two within the same millisecond
+        sqlite_cli.site.change(id, created_at=sqlite_cli.site.moment(n - 60))
 
     first = sqlite_cli("list", "--limit", "2", "--oldest-first", "--json").json
     told = sqlite_cli("list", "--limit", "2")
