@@ -189,7 +189,7 @@ def _page(approval: Approval | None, status: int, problem: str = "") -> Response
 
 def _by_link(view: Any, method: str) -> None:
     view.__guard__ = "link"
-    bp.add_url_rule("/approvals/link/<token>", view_func=view, methods=[method])
+    bp.add_url_rule("/decide/<token>", view_func=view, methods=[method])
 
 
 _by_link(show_approval, "GET")

@@ -35,7 +35,7 @@ def test_the_document_is_valid_and_has_every_route(sqlite_api: Api) -> None:
         for rule in rules
         for method in rule.methods - {"HEAD", "OPTIONS"}
     } - documented
-    page = f"{PREFIX}/approvals/link/{{token}}"  # for people
+    page = f"{PREFIX}/decide/{{token}}"  # for people
     assert missing == {(f"{PREFIX}/openapi.json", "GET"), (f"{PREFIX}/docs", "GET"), (page, "GET"), (page, "POST")}
     assert described["openapi"].startswith("3.1")
 
