@@ -17,6 +17,7 @@ def test_the_first_page_says_how_it_is_and_what_failed(operator: Person) -> None
     assert "ValueError: no route to host" in page
     assert "<strong>1</strong> waiting" in page and "<strong>1</strong> failed" in page
     assert "Attempts that ended" in page and "<svg" in page
+    assert "<strong>100.0 %</strong> failing in 5 min" in page and "<strong>0</strong> schedules overdue" in page
 
 
 def test_what_is_not_counted_by_tenant_is_not_told_to_one(olga: Person) -> None:
@@ -24,7 +25,7 @@ def test_what_is_not_counted_by_tenant_is_not_told_to_one(olga: Person) -> None:
     assert "<svg" not in olga.see()
 
 
-@pytest.mark.parametrize("span", ["1h", "6h", "24h", "nonsense"])
+@pytest.mark.parametrize("span", ["1h", "6h", "24h", "7d", "nonsense"])
 def test_the_charts_reach_back_as_far_as_asked(operator: Person, span: str) -> None:
     operator.api.fail("boom")
     assert "<svg" in operator.see(f"?span={span}")
