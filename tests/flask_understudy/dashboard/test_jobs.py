@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from datetime import datetime
 
@@ -175,3 +176,37 @@ def test_a_job_that_waits_says_why(operator: Person) -> None:
     assert "The queue email is paused." in operator.see(f"/jobs/{job}")
     later = operator.api.send("ada@example.com", delay=3_600_000)
     assert "It is due at" in operator.see(f"/jobs/{later}")
+
+
+@pytest.mark.requirement("L02")
+def test_a_search_is_downloaded_for_a_spreadsheet(api: Api) -> None:
+    reader = signed_in(api, "read")
+    mail, failed = api.send("ada@example.com"), api.fail("=1+1 does not add up")
+    page = reader.browser.get(f"{PREFIX}/jobs", query_string={"q": 'error:"add up"', "status": "failed"}).text
+    link = re.search(rf'<a href="({PREFIX}/jobs\.csv[^"]+)">As CSV', page)
+    assert link is not None
+
+    answer = reader.browser.get(html.unescape(link[1]))
+
+    assert answer.content_type.startswith("text/csv")
+    assert answer.headers["Content-Disposition"].startswith("attachment")
+    assert failed in answer.text and mail not in answer.text
+    everything = reader.see("/jobs.csv")
+    assert mail in everything and "ada@example.com" not in everything
+    assert len(signed_in(api, tenant="birch").see("/jobs.csv").splitlines()) == 1
+
+
+def test_a_download_is_refused_as_a_page_that_says_why(sqlite_api: Api) -> None:
+    assert "is not closed" in signed_in(sqlite_api).see('/jobs.csv?q=error:"open', 422)
+    assert "scope" in signed_in(sqlite_api, "read").see("/jobs.csv?q=payload.n:1", 403)
+    assert "Sign in" in Person(sqlite_api.anonymous()).see("/jobs.csv", 401)
+    assert sqlite_api.as_(scopes="operate")("GET", "/dashboard/jobs.csv").status_code == 403
+
+
+def test_more_than_a_download_holds_is_said(sqlite_api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flask_understudy.rest.exporting.MOST", 2)
+    olga = signed_in(sqlite_api)
+    for n in range(3):
+        sqlite_api.send(str(n))
+
+    assert "The first 2 as CSV" in olga.see("/jobs")
