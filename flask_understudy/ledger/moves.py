@@ -73,7 +73,8 @@ _CLAIMABLE = f"""{FRESH}
 
 CLAIM = f"""
 WITH due AS (SELECT id AS due_id FROM understudy_jobs
-    WHERE id <any:ids> AND <apart:state> = 'waiting' AND {_CLAIMABLE} AND <unsynced> <skip locked>)
+    WHERE id <any:ids> AND (:any_queue OR queue = :queue) AND <apart:state> = 'waiting' AND {_CLAIMABLE} AND <unsynced>
+    <skip locked>)
 UPDATE understudy_jobs SET {_CLAIMED}"""  # noqa: S608
 
 CLAIM_NEXT = f"""
