@@ -20,6 +20,7 @@ from ..rest.callers import caller, require, state
 from ..rest.doors import TokenQuery
 from ..rest.finding import JobsQuery
 from . import browser
+from .bulks import TITLES
 from .pages import bp, page
 from .searching import QUALIFIERS, Search, read
 
@@ -56,6 +57,8 @@ def show_jobs() -> dict[str, Any]:
         "filter": json.dumps(wanted) if wanted else "",
         "qualifiers": QUALIFIERS,
         "queues": sorted(queues.show_stats().root),
+        "declared": sorted(queue_operations.names(state())),
+        "titles": TITLES,
         "types": sorted(state().broker.actors),
         "most_exported": exporting.MOST,
     }

@@ -5,9 +5,11 @@ from __future__ import annotations
 import html
 import re
 from datetime import datetime
+from typing import Any
 
 import pytest
 
+from flask_understudy.clock.bulks import bulks
 from flask_understudy.dashboard.searching import read
 from flask_understudy.ledger import AuditLine
 from tests.flask_understudy.dashboard.conftest import PREFIX, Person, fields_of, signed_in
@@ -149,6 +151,62 @@ def test_selected_jobs_are_treated_together(olga: Person) -> None:
 
     assert "Retry: running" in progress
     assert ("bulk.start", olga.site.job(third).id) not in audited(olga.api)
+
+
+def bulk_of(olga: Person, **fields: Any) -> str:
+    """Ask for a bulk on the page of jobs; return the page that follows."""
+    form = {"csrf": olga.csrf(), "next": f"{PREFIX}/jobs", "which": "ids", "queue": "", "priority": "", **fields}
+    answer = olga.browser.post(f"{PREFIX}/bulk", data=form, follow_redirects=True)
+    assert answer.status_code == 200
+    return answer.text
+
+
+@pytest.mark.requirement("L06", "O01")
+def test_jobs_that_wait_get_another_queue_or_priority_or_run_now(olga: Person) -> None:
+    first, second, failed = olga.api.send("1"), olga.api.send("2", delay=3_600_000), olga.api.fail("boom")
+    page = olga.see("/jobs")
+    assert all(f'value="{action}"' in page for action in ("run_now", "change_queue", "change_priority"))
+    every = '{"q": "o"}'
+
+    asked = bulk_of(olga, action="change_queue", queue="reports", priority="3", **{"ids[]": [first, failed]})
+    assert "Put 1 job into the queue reports?" in asked
+    assert "1 more is meant as well, in a state that does not allow it" in asked
+    started = olga.send("/bulk/start", fields_of(asked))
+    asked = bulk_of(olga, action="change_priority", priority="-4", which="filter", filter=every)
+    assert "Give 2 jobs the priority -4?" in asked
+    olga.send("/bulk/start", fields_of(asked))
+    asked = bulk_of(olga, action="run_now", which="filter", filter=every)
+    assert "Run 1 job now?" in asked
+    olga.send("/bulk/start", fields_of(asked))
+    bulks(olga.site.state)
+
+    progress = olga.see(started.headers["Location"].removeprefix(PREFIX))
+    assert "Change queue: completed" in progress and "1 done, 1 skipped" in progress
+    jobs = [olga.site.job(id) for id in (first, second)]
+    assert [(job.queue, job.priority, job.state) for job in jobs] == [
+        ("reports", -4, "waiting"),
+        ("email", -4, "waiting"),
+    ]
+    assert olga.site.job(failed).priority != -4
+    assert [action for action, _ in audited(olga.api)].count("bulk.start") == 6  # a dry run is told as well
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"action": "change_queue"}, "takes the new queue, and none was given"),
+        ({"action": "change_queue", "queue": "nowhere"}, "No queue is named"),
+        ({"action": "change_priority", "priority": "1001"}, "less than or equal to 1000"),
+        ({"action": "change_priority", "priority": "high"}, "valid integer"),
+        ({"action": "explode"}, "action: Input should be"),
+    ],
+)
+def test_a_bulk_that_cannot_be_is_said_on_the_page_of_jobs(sqlite_api: Api, fields: dict[str, str], said: str) -> None:
+    page = bulk_of(signed_in(sqlite_api), **fields, **{"ids[]": sqlite_api.send("1")})
+
+    assert "<h1>Jobs</h1>" in page
+    assert said in html.unescape(page)
+    assert [job.queue for job in sqlite_api.site.all_jobs()] == ["email"]
 
 
 def test_many_jobs_take_their_number_typed(olga: Person) -> None:
