@@ -160,7 +160,7 @@ class LedgerConsumer(Consumer):
                 return look.claimed
             self._held_back = False
             if ids and transport.keeps_order:
-                claimed = transitions.claim(connection, self.worker.id, ids, suspects=suspects)
+                claimed = transitions.claim(connection, self.worker.id, ids, queue=self.queue, suspects=suspects)
                 if claimed:
                     self._looked = 0.0
                     return claimed

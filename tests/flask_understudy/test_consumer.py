@@ -10,7 +10,8 @@ import pytest
 import redis
 
 from flask_understudy import current_job
-from flask_understudy.consumer import MOST_AHEAD, Capacity
+from flask_understudy.consumer import MOST_AHEAD, Capacity, LedgerConsumer
+from flask_understudy.operations.jobs import amend
 from tests.flask_understudy.conftest import MakeSite, Site
 from tools.servers import RedisServer
 from tools.waiting import wait_for
@@ -212,6 +213,29 @@ def test_duplicate_and_stale_announcements_run_nothing_twice(
         site.eventually("completed", message)
     wait_for(lambda: not site.state.transport.depths(["default"])["default"], "the stale ids to be taken")
     assert sorted(runs) == list(range(50))
+
+
+def test_a_job_that_was_moved_is_left_to_its_new_queue(make_site: MakeSite, ledger_url: str, redis_url: str) -> None:
+    site = make_site(ledger_url, redis_url)
+
+    @site.jobs.actor(queue_name="email")
+    def work() -> None:
+        """Is announced where it was sent first."""
+
+    @site.jobs.actor(queue_name="reports")
+    def other() -> None:
+        """Declares the other queue."""
+
+    id = str(work.send().message_id)
+    assert site.state.transport.depths(["email"]) == {"email": 1}
+    amend(site.state, id, queue="reports")
+
+    def claimed(queue: str) -> list[str]:
+        message = next(LedgerConsumer(site.process(), Capacity(1), queue, 0.01))
+        return [] if message is None else [message.message_id]
+
+    assert claimed("email") == []
+    assert claimed("reports") == [id]
 
 
 @pytest.mark.requirement("G1", "promise-G10", "J02")

@@ -24,7 +24,8 @@
     const active = document.activeElement;
     const types = active && part.contains(active) && /^(INPUT|SELECT|TEXTAREA)$/.test(active.tagName) && active.type !== "checkbox";
     const typed = [...part.querySelectorAll("input[name]:not([type=hidden], [type=checkbox], [type=radio]), textarea")];
-    return types || typed.some((field) => field.value !== field.defaultValue) || String(getSelection() || "") !== "" && part.contains(getSelection().anchorNode);
+    const chosen = [...part.querySelectorAll("select")].some((list) => list.selectedIndex > 0 && !list.options[list.selectedIndex].defaultSelected);
+    return types || chosen || typed.some((field) => field.value !== field.defaultValue) || String(getSelection() || "") !== "" && part.contains(getSelection().anchorNode);
   };
 
   async function refresh() {
@@ -45,12 +46,14 @@
   function replace(part, next) {
     const kept = (selector, key) => new Set([...part.querySelectorAll(selector)].map(key));
     const boxes = kept("input[type=checkbox]:checked", (box) => box.value);
+    const choices = kept("input[type=radio]:checked", (choice) => choice.value);
     const folds = kept("details[open] > summary", (summary) => summary.textContent);
     const row = part.querySelector("[data-current] a")?.getAttribute("href");
     const focused = part.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
     if ("still" in next.dataset) part.dataset.still = "";
     part.replaceChildren(...next.childNodes);
     for (const box of part.querySelectorAll("input[type=checkbox]")) box.checked = boxes.has(box.value);
+    for (const choice of part.querySelectorAll("input[type=radio]")) if (choices.has(choice.value)) choice.checked = true;
     for (const summary of part.querySelectorAll("details > summary")) if (folds.has(summary.textContent)) summary.parentElement.open = true;
     const link = (href) => href && [...part.querySelectorAll("a")].find((one) => one.getAttribute("href") === href);
     link(row)?.closest("[data-row]")?.setAttribute("data-current", "");
