@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 from dataclasses import dataclass
 from typing import cast
+from urllib.parse import urlsplit
 
 from flask import current_app, g, request
 from itsdangerous import BadSignature, URLSafeTimedSerializer
@@ -114,6 +115,27 @@ def _holder(secret: str) -> Caller:
     except (BadSignature, ValueError, TypeError):
         raise _unauthorised("The job's token is invalid or has expired.") from None
     return Caller(Principal(subject=f"job:{job}", tenant=tenant, scopes=frozenset({"read"})), job)
+
+
+def comes_from_elsewhere() -> bool:
+    """Whether a page of another site made the browser send this request, by what browsers say of that."""
+    site = request.headers.get("Sec-Fetch-Site")
+    if site is not None:
+        return site not in {"same-origin", "none"}
+    origin = request.headers.get("Origin")  # browsers name no site where the page came without TLS
+    return origin is not None and urlsplit(origin).netloc != request.host
+
+
+def refuse_forgery() -> None:
+    """Refuse what another site lets a browser do in the name of whoever is signed in here.
+
+    Credentials in `Authorization` are what such a page does not have.
+
+    Raises:
+        Problem: 403.
+    """
+    if request.method not in {"GET", "HEAD"} and "Authorization" not in request.headers and comes_from_elsewhere():
+        raise Problem(403, detail="This came from a page of another site; send a token in Authorization instead.")
 
 
 def _unauthorised(detail: str) -> Problem:

@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field, StringConstraints
 from ..contrib.api import Answer, Body, Problem, not_found, once, operation, problems
 from ..contrib.api.idempotency import Sealing
 from ..operations import audit
-from .callers import caller, require, state
+from .callers import caller, refuse_forgery, require, state
 
 V = TypeVar("V", bound=Callable[..., Any])
 
@@ -150,6 +150,7 @@ def door(
 
         @functools.wraps(described)
         def guarded(**given: Any) -> Any:
+            refuse_forgery()
             require(scope, opens_to_token=opens_to_token, opens_to_event_key=opens_to_event_key)
             check_there(needs)
             check_askable(given)

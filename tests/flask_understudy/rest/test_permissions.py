@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from werkzeug.routing import Rule
 
-from flask_understudy import Event, step
+from flask_understudy import Event, Principal, step
 from flask_understudy.contrib.webhooks.sending import Webhooks
 from flask_understudy.operations import approvals
 from tests.flask_understudy.rest.conftest import EVERY_SCOPE, PREFIX, Api
@@ -217,3 +217,43 @@ def test_other_methods_change_nothing(sqlite_api: Api, method: str) -> None:
 
     assert status in {200, 405}
     assert sqlite_api.site.job(id).state == "waiting"
+
+
+class TestForgery:
+    """A session of the application opens the API; a page of another site must not be able to use it."""
+
+    @pytest.fixture
+    def job(self, sqlite_api: Api) -> str:
+        sqlite_api.site.jobs.authorizer(lambda request: Principal("olga", "acme", frozenset({"read", "operate"})))
+        return sqlite_api.send()
+
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            {"Origin": "https://evil.example"},
+            {"Origin": "null"},
+            {"Sec-Fetch-Site": "cross-site"},
+            {"Sec-Fetch-Site": "same-site", "Origin": "http://localhost"},
+        ],
+        ids=["origin", "hidden", "cross", "sibling"],
+    )
+    def test_other_sites_change_nothing(self, sqlite_api: Api, job: str, headers: dict[str, str]) -> None:
+        answer = sqlite_api.anonymous()("POST", f"/{job}/cancel", headers=headers)
+
+        assert answer.status_code == 403 and "another site" in answer.json["detail"]
+        assert sqlite_api.site.job(job).state == "waiting"
+        assert sqlite_api.anonymous()("GET", f"/{job}", headers=headers).status_code == 200
+
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            {},
+            {"Origin": "http://localhost"},
+            {"Sec-Fetch-Site": "same-origin", "Origin": "https://behind-a-proxy.example"},
+            {"Origin": "https://app.example", "Authorization": "Bearer acme/olga/read operate"},
+        ],
+        ids=["program", "origin", "proxy", "token"],
+    )
+    def test_programs_own_pages_and_tokens_do(self, sqlite_api: Api, job: str, headers: dict[str, str]) -> None:
+        assert sqlite_api.anonymous()("POST", f"/{job}/cancel", headers=headers).status_code == 200
+        assert sqlite_api.site.job(job).state == "cancelled"
