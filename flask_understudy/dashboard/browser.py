@@ -74,6 +74,11 @@ def check_texts(given: MultiDict[str, str]) -> None:
         raise Problem(400, detail="A text has a NUL character, which cannot be stored or looked for.")
 
 
+def this_page() -> str:
+    """Return the path of this page with its query, as the browser knows it: below the prefix of a proxy too."""
+    return (request.script_root + request.full_path).rstrip("?")
+
+
 def own_path(wanted: str) -> str:
     """Return a path to go on to: the wanted one when it is the dashboard's, else the dashboard's first page."""
     root = url_for("understudy_dashboard.show_overview")
