@@ -132,6 +132,9 @@ class LedgerConsumer(Consumer):
             self.worker.stopping.wait(self.timeout)
         finally:
             self.capacity.release(places - len(claimed))
+        if claimed and self.worker.stopping.is_set():  # asked before the stop, answered after it
+            self.worker.hand_back([self.worker.hold(job, self.capacity.ran) for job in claimed])
+            return
         for job in self._known(claimed):
             message = self.worker.hold(job, self.capacity.ran)
             if job.crashes and can_isolate(self.worker, job):
