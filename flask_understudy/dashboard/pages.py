@@ -126,6 +126,7 @@ def _frame() -> dict[str, Any]:
         "first_entries": FIRST_ENTRIES,
         "here": browser.this_page(),
         "may": lambda scope: caller().may(scope),
+        "may_change": lambda scope: caller().may(scope) and (scope != "tenants" or caller().may("operate")),
         "notice": browser.notice(),
         "root": url_for(f"{bp.name}.show_overview"),
         "who": caller,

@@ -154,3 +154,13 @@ def require(scope: str, *, opens_to_token: bool = False, opens_to_event_key: boo
     if not who.may(scope) or (who.job is not None and not opens_to_token):
         raise Problem(403, detail=f"This needs the scope {scope!r}.")
     return who
+
+
+def require_change(scope: str) -> None:
+    """Refuse whoever may look at what tenants share and not act on it: that takes `operate` beside `tenants`.
+
+    Raises:
+        Problem: 403.
+    """
+    if scope == "tenants":
+        caller().need("operate")

@@ -75,6 +75,8 @@ def test_a_number_that_cannot_be_is_said(operator: Person) -> None:
 def test_only_who_may_sees_the_switches_of_a_queue(api: Api) -> None:
     page = signed_in(api).see("/queues/email")
     assert "pause_queue" not in page and "limit_queue" not in page and "drain_queue" in page
+    page = signed_in(api, "read tenants").see("/queues/email")
+    assert "pause_queue" not in page and "limit_queue" not in page and "drain_queue" not in page
 
 
 @pytest.mark.requirement("L08", "O01")

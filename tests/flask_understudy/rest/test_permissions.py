@@ -102,8 +102,18 @@ def test_each_route_opens_to_its_scope_and_no_other(sqlite_api: Api) -> None:
             continue
         status = call(sqlite_api.as_(tenant="", scopes=scope), rule, method).status_code
         where = f"{method} {rule.rule} with {scope}: {status}"
+        is_shared = view.__guard__ == "tenants" and method != "GET"
         assert status < 500, where
-        assert (status != 403) == (scope == view.__guard__), where
+        assert (status != 403) == (scope == view.__guard__ and not is_shared), where
+
+
+@pytest.mark.requirement("P01")
+def test_what_tenants_share_is_changed_by_operators_and_seen_by_others(sqlite_api: Api) -> None:
+    for rule, method, view in routes(sqlite_api):
+        if view.__guard__ == "tenants" and method != "GET":
+            looking, acting = (sqlite_api.as_(tenant="", scopes=s) for s in ("read tenants", "operate tenants"))
+            assert call(looking, rule, method).status_code == 403, f"{method} {rule.rule}"
+            assert call(acting, rule, method).status_code != 403, f"{method} {rule.rule}"
 
 
 def test_every_route_that_changes_something_is_audited(sqlite_api: Api) -> None:
