@@ -98,3 +98,9 @@ def test_what_is_sent_and_answered_is_as_described(schema: Any, mode: Generation
             broken += [f"{operation.label}: {problem}" for problem in problems.exceptions]
 
     assert not broken, "\n\n".join(broken)
+
+
+def test_no_approval_has_the_id_that_the_pages_of_links_have(sqlite_api: Api) -> None:
+    for verb in ("approve", "reject"):
+        assert sqlite_api.post(f"/approvals/link/{verb}", 404)["title"] == "Not Found"
+    assert sqlite_api("POST", "/approvals/link/nonsense").mimetype == "text/html"
