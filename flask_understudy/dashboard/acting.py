@@ -34,6 +34,7 @@ QUESTIONS = {
     "cancel_scheduled": "Cancel this job? It never starts.",
     "cancel_run": "Cancel this run? If it runs it is asked to stop.",
     "delete_endpoint": "Delete this endpoint, with its deliveries? What waits for it is not sent.",
+    "stop_worker": "End this process when what it runs has ended, and those of the same command with it?",
     "cancel_batch": "Cancel what is left of this batch? Jobs that run are asked to stop.",
 }
 

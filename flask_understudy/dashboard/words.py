@@ -8,6 +8,8 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from ..operations import wording
+
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
@@ -60,6 +62,11 @@ def number(value: float | None) -> str:
     return f"{value:,.0f}" if value == int(value) else f"{value:,.1f}"
 
 
+def size(n: int | None) -> str:
+    """Return a number of bytes in its largest unit: `48 MB`."""
+    return "–" if n is None else wording.size(n)
+
+
 def percent(value: float | None) -> str:
     """Return a share as a percentage."""
     return "–" if value is None else f"{100 * value:.1f} %"
@@ -81,6 +88,7 @@ WORDS: dict[str, Any] = {
     "number": number,
     "percent": percent,
     "pretty": pretty,
+    "size": size,
     "span": span,
     "state_of": state,
     "when": when,

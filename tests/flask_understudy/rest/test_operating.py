@@ -252,6 +252,40 @@ def test_workers_are_shown_and_drained(api: Api) -> None:
     operator.post("/workers/nobody/resume", 404)
 
 
+def test_workers_tell_what_they_run_and_are_stopped_and_forgotten(api: Api) -> None:
+    process, web = api.site.process(), api.site.process("web")
+    operator = api.as_(scopes=f"{EVERY_SCOPE} tenants")
+    first, second = api.send("a"), api.send("b", tenant="other")
+    for job in (first, second):
+        api.site.claim(process, job)
+    started = {first: "-60", second: "-30"}
+    for job, seconds in started.items():
+        api.site.change(job, started_at=api.site.moment(float(seconds)))
+
+    shown = {worker["id"]: worker for worker in operator.get("/workers")["data"]}
+
+    told = [(job["id"], job["type"], job["queue"], job["tenant"]) for job in shown[process.id]["jobs"]]
+    assert told == [(first, "work", "email", "acme"), (second, "work", "email", "other")]
+    assert shown[web.id]["jobs"] == [] and shown[process.id]["memoryBytes"] > 0
+    assert set(shown[process.id]["versions"]) == {"flask-understudy", "dramatiq", "python"}
+
+    for method, path in (("POST", f"/workers/{process.id}/stop"), ("DELETE", f"/workers/{process.id}")):
+        assert api(method, path).status_code == 403
+    assert operator.post(f"/workers/{process.id}/stop", 202) == {"id": process.id, "others": []}
+    assert [w["isStopping"] for w in operator.get("/workers")["data"] if w["id"] == process.id] == [True]
+    assert "web process" in operator.post(f"/workers/{web.id}/stop", 409)["detail"]
+    assert "lives" in operator.delete(f"/workers/{process.id}", 409)["detail"]
+    operator.post("/workers/nobody/stop", 404)
+    operator.delete("/workers/nobody", 404)
+
+    api.site.kill(web)
+    assert "has died" in operator.post(f"/workers/{web.id}/stop", 409)["detail"]
+    operator.delete(f"/workers/{web.id}")
+    api.site.kill(process)
+    assert "died with 2 jobs" in operator.delete(f"/workers/{process.id}", 409)["detail"]
+    assert [worker["id"] for worker in operator.get("/workers")["data"]] == [process.id]
+
+
 def test_a_drained_worker_claims_nothing(carried_site: Site) -> None:
     api = open_api(carried_site)
     worker = carried_site.start_worker()
