@@ -7,6 +7,7 @@ of the application, nobody has to sign in here.
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import urlsplit
 
 from flask import Response, current_app, g, request, url_for
@@ -76,6 +77,20 @@ def check_texts(given: MultiDict[str, str]) -> None:
     """
     if any("\x00" in text for values in given.listvalues() for text in values):
         raise Problem(400, detail="A text has a NUL character, which cannot be stored or looked for.")
+
+
+def sealed(what: Any) -> str:
+    """Return a value of JSON as text for an address or a form; it comes back from this caller alone, and unchanged."""
+    return str(_signer("sealed").dumps([caller().key, what]))
+
+
+def unsealed(text: str) -> Any:
+    """Return what was sealed for this caller within half a day, or None."""
+    try:
+        key, what = _signer("sealed").loads(text, max_age=SIGNED_IN_SECONDS)
+    except (BadSignature, ValueError, TypeError):
+        return None
+    return what if tuple(key) == caller().key else None
 
 
 def own_path(wanted: str) -> str:

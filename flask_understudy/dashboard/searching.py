@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -48,11 +49,31 @@ class Search:
         text: As it was written.
         wanted: The fields of `rest.finding.Wanted`, by the names of the API.
         problem: What cannot be read; None = nothing.
+        tab: The state whose tab was chosen; empty = all.
     """
 
     text: str
     wanted: dict[str, Any] = field(default_factory=dict)
     problem: str | None = None
+    tab: str = ""
+
+    @property
+    def whole(self) -> str:
+        """The search with its tab, as the search box has it."""
+        return f"{self.text} {f'state:{self.tab}' if self.tab else ''}".strip()
+
+
+def asked_for(given: Mapping[str, str]) -> Search:
+    """Return what the fields of a page ask for: its search box, `q`, and the tab of a state, `status`."""
+    search, tab = read(given.get("q", "")), given.get("status", "")
+    if search.problem is not None or tab not in STATES:
+        return search
+    states = search.wanted.get("status", [tab])
+    if tab not in states:
+        said = " or ".join(f"state:{name}" for name in states)
+        problem = f"The search says {said} and the tab {tab}; no job is both. Take one of them away."
+        return Search(search.text, problem=problem)
+    return replace(search, wanted={**search.wanted, "status": [tab]}, tab=tab)
 
 
 def read(text: str) -> Search:
