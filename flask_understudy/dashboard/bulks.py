@@ -16,7 +16,7 @@ from ..contrib.api.problems import problem_of
 from ..ledger import STATES
 from ..operations.bulk_acts import CHANGED
 from ..rest import bulk as bulks
-from ..rest.callers import require
+from ..rest.callers import require, state
 from ..rest.doors import DOORS, act
 from . import browser
 from .acting import said, shape_of
@@ -84,7 +84,7 @@ def preview_bulk() -> Response:
     if (changed := CHANGED.get(action)) and request.form.get(changed, "").strip():
         order[changed] = request.form[changed].strip()
     if request.form.get("which") == "filter":
-        search = asked_for(request.form)
+        search = asked_for(request.form, state().broker.actors)
         if search.problem is not None:
             return _refused(back, search.problem)
         order["filter"] = search.wanted

@@ -32,7 +32,7 @@ TAGGED = "schedule:"
 @page("/jobs", "jobs", title="Jobs", place=2)
 def show_jobs() -> dict[str, Any]:
     """Show the jobs that a search finds, a page at a time; the search stands in the address."""
-    search, status = asked_for(request.args), request.args.get("status", "")
+    search, status = asked_for(request.args, state().broker.actors), request.args.get("status", "")
     limit = request.args.get("limit", "")
     query = {**search.wanted, "limit": int(limit) if limit in map(str, LIMITS) else LIMITS[0], "count": True}
     if request.args.get("cursor"):
@@ -66,7 +66,7 @@ def export_jobs() -> Response:
     """Download the jobs that a search finds, all pages of it together."""
     require("read")
     browser.check_texts(request.args)
-    search = asked_for(request.args)
+    search = asked_for(request.args, state().broker.actors)
     if search.problem is not None:
         raise Problem(422, detail=search.problem)
     cursor = {"cursor": request.args["cursor"]} if request.args.get("cursor") else {}

@@ -44,7 +44,9 @@ def test_search_finds_what_its_words_and_qualifiers_say(olga: Person) -> None:
     assert found("tag:vip created:<1h") == [mail]
     assert found("created:>1h") == []
     assert found(failed) == [failed]
-    assert found(f"id:{mail}") == [mail]
+    assert found(f"id:{mail}") == found(f"id:{mail[:8]}") == [mail]
+    assert found("status:failed") == found("attempt:1") == found("attempt:>0 priority:<=100") == [failed]
+    assert found("attempt:>1") == []
 
 
 def test_the_tabs_count_and_pages_lead_on(olga: Person) -> None:
@@ -62,7 +64,20 @@ def test_the_tabs_count_and_pages_lead_on(olga: Person) -> None:
     [
         ('error:"open', "quotation mark is not closed"),
         ("created:yesterday", "takes a span such as created:&lt;2h"),
-        ("state:broken", "is no state"),
+        ("state:bogus", "The search cannot be read: &#39;bogus&#39; is no state; there are delayed"),
+        ("state:", "state: says nothing; one of delayed"),
+        ("-state:failed", "-state:failed would leave jobs out"),
+        ("foo:bar", "no qualifier is named foo; there are state, queue"),
+        ('foo:"b c"', "&#34;foo:b c&#34; in quotes is searched as text"),
+        ("stat:failed", "did you mean state:?"),
+        ("payload:x", "did you mean payload.…:?"),
+        ("payload.:x", "payload.: says nothing; a value in its arguments"),
+        ("worker:x", "no qualifier is named worker"),
+        ("priority:high", "priority:high takes a whole number such as priority:2"),
+        ("error:a error:b", "error: can be given once"),
+        ("attempt:2 attempt:>1", "attempt: can be given once"),
+        ("error:" + 201 * "x", "error: may have up to 200 characters"),
+        ("created:<1h created:<2h", "created: can be given once"),
         ("payload.token:x", "cannot be searched"),
     ],
 )
@@ -70,6 +85,30 @@ def test_a_search_that_cannot_be_read_says_why(olga: Person, search: str, said: 
     answer = olga.browser.get(f"{PREFIX}/jobs", query_string={"q": search})
     assert answer.status_code == 200
     assert said in answer.text
+
+
+@pytest.mark.parametrize(
+    ("search", "wanted"),
+    [
+        ("can't connect", {"q": "can't connect"}),
+        (r"C:\temp\x", {"q": r"C:\temp\x"}),
+        ('"foo:bar" baz', {"q": "foo:bar baz"}),
+        ("email:welcome", {"q": "email:welcome"}),
+        ("email:other", {"q": "email:other"}),
+        ("12:30 http://there ValueError:x boom:", {"q": "12:30 http://there ValueError:x boom:"}),
+        ('error:"can\'t open"', {"error": "can't open"}),
+        ("payload.Order.Id:7", {"payload": ["Order.Id:7"]}),
+        ("State:FAILED status:active", {"status": ["failed", "active"]}),
+        ("attempt:>=2 attempt:<4", {"attemptFrom": 2, "attemptTo": 3}),
+        ("priority:-3", {"priorityFrom": -3, "priorityTo": -3}),
+        ("attempt:<=1 priority:>0", {"attemptTo": 1, "priorityFrom": 1}),
+        ("id:6B52F84C id:my-own-id id:6b5", {"idStart": ["6b52f84c"], "id": ["my-own-id", "6b5"]}),
+        ("tag:schedule:digest", {"tag": ["schedule:digest"]}),
+    ],
+)
+def test_what_is_text_and_what_a_qualifier(search: str, wanted: dict[str, Any]) -> None:
+    found = read(search, ["email:welcome"])
+    assert (found.problem, found.wanted) == (None, wanted)
 
 
 def test_qualifiers_are_read_as_the_api_s_fields() -> None:
