@@ -1,7 +1,7 @@
 """The search box: words and qualifiers, as `state:failed type:email:welcome error:"no route" payload.order.id:42`.
 
-Double quotes keep together what has spaces, and make text of what looks like a qualifier; every other character,
-apostrophes and backslashes too, is what it is.
+Double quotes keep together what has spaces, and make text of what looks like a qualifier; one that is meant is doubled
+within them. Every other character, apostrophes and backslashes too, is what it is.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from ..rest.finding import ID_START
 
 LONGEST, LONGEST_TEXT = 1000, 200
 
-_PART = re.compile(r'(?:"[^"]*"|[^\s"])+')
+_PART = re.compile(r'(?:"(?:[^"]|"")*"|[^\s"])+')
+_QUOTED = re.compile(r'"((?:[^"]|"")*)"')
 _QUALIFIED = re.compile(r'(-?)(payload\.[^:"]*|[A-Za-z][\w.-]*):(.*)', re.DOTALL)
 _SPAN = re.compile(r"(\d{1,5})\s*(s|min|m|h|d|w)")
 _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -94,6 +95,12 @@ def asked_for(given: Mapping[str, str], types: Collection[str] = ()) -> Search:
     return replace(search, wanted={**search.wanted, "status": [tab]}, tab=tab)
 
 
+def qualifier(name: str, value: str) -> str:
+    """Return a qualifier as `read` takes it, whatever its value holds."""
+    is_plain = value and '"' not in value and not any(map(str.isspace, value))
+    return f"{name}:{value}" if is_plain else '{}:"{}"'.format(name, value.replace('"', '""'))
+
+
 def read(text: str, types: Collection[str] = ()) -> Search:
     """Return what a search box asks for; what cannot be read is said, and nothing is searched.
 
@@ -109,7 +116,7 @@ def read(text: str, types: Collection[str] = ()) -> Search:
     try:
         for part in _PART.findall(text):
             if not _take(wanted, part, types):
-                words.append(part.replace('"', ""))
+                words.append(_unquoted(part))
         if words:
             _once(wanted, "q", "The words of a search", " ".join(words))
     except ValueError as problem:
@@ -126,7 +133,7 @@ def _take(wanted: dict[str, Any], part: str, types: Collection[str]) -> bool:
     found = _QUALIFIED.fullmatch(part)
     if found is None:
         return False
-    is_without, given, value = bool(found[1]), found[2], found[3].replace('"', "")
+    is_without, given, value = bool(found[1]), found[2], _unquoted(found[3])
     name = "payload." if given.startswith("payload.") else _SYNONYMS.get(given.lower(), given.lower())
     if name not in QUALIFIERS:
         if _is_text(given, value, types):
@@ -155,11 +162,15 @@ def _is_text(name: str, value: str, types: Collection[str]) -> bool:
     return is_type or len(name) == 1 or not name.islower() or not value or value.startswith(("/", "\\"))
 
 
+def _unquoted(text: str) -> str:
+    return _QUOTED.sub(lambda found: found[1].replace('""', '"'), text)
+
+
 def _unknown(name: str, part: str) -> str:
     near = get_close_matches(name, [*QUALIFIERS, *_SYNONYMS], 1, 0.7)
     meant = f" (did you mean {'payload.…' if near[0] == 'payload.' else near[0]}:?)" if near else ""
     there = ", ".join(known for known in QUALIFIERS if not known.endswith("."))
-    quoted = '"' + part.replace('"', "") + '"'
+    quoted = '"' + _unquoted(part) + '"'
     return (
         f"no qualifier is named {name}{meant}; there are {there} and payload.…; {quoted} in quotes is searched as text"
     )

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from flask_understudy.clock.bulks import bulks
-from flask_understudy.dashboard.searching import read
+from flask_understudy.dashboard.searching import qualifier, read
 from flask_understudy.ledger import AuditLine
 from flask_understudy.operations.bulk_filters import moment
 from tests.flask_understudy.dashboard.conftest import PREFIX, Person, fields_of, signed_in
@@ -97,6 +97,7 @@ def test_a_search_that_cannot_be_read_says_why(olga: Person, search: str, said: 
         ("email:other", {"q": "email:other"}),
         ("12:30 http://there ValueError:x boom:", {"q": "12:30 http://there ValueError:x boom:"}),
         ('error:"can\'t open"', {"error": "can't open"}),
+        ('error:"say ""no"" twice" "a""b"', {"error": 'say "no" twice', "q": 'a"b'}),
         ("payload.Order.Id:7", {"payload": ["Order.Id:7"]}),
         ("State:FAILED status:active", {"status": ["failed", "active"]}),
         ("attempt:>=2 attempt:<4", {"attemptFrom": 2, "attemptTo": 3}),
@@ -109,6 +110,11 @@ def test_a_search_that_cannot_be_read_says_why(olga: Person, search: str, said: 
 def test_what_is_text_and_what_a_qualifier(search: str, wanted: dict[str, Any]) -> None:
     found = read(search, ["email:welcome"])
     assert (found.problem, found.wanted) == (None, wanted)
+
+
+@pytest.mark.parametrize("value", ["acme", "two words", "O'Neil & Co", 'a "b" c', "x\\y", "schedule:a b", '"'])
+def test_a_link_to_a_search_means_its_value(value: str) -> None:
+    assert read(qualifier("tag", value) + " state:failed").wanted == {"tag": [value], "status": ["failed"]}
 
 
 def test_qualifiers_are_read_as_the_api_s_fields() -> None:
