@@ -7,6 +7,8 @@ of the application, nobody has to sign in here.
 
 from __future__ import annotations
 
+from typing import Any
+
 from flask import Response, current_app, g, request, url_for
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 from werkzeug.datastructures import MultiDict
@@ -77,6 +79,20 @@ def check_texts(given: MultiDict[str, str]) -> None:
 def this_page() -> str:
     """Return the path of this page with its query, as the browser knows it: below the prefix of a proxy too."""
     return (request.script_root + request.full_path).rstrip("?")
+
+
+def sealed(what: Any) -> str:
+    """Return a value of JSON as text for an address or a form; it comes back from this caller alone, and unchanged."""
+    return str(_signer("sealed").dumps([caller().key, what]))
+
+
+def unsealed(text: str) -> Any:
+    """Return what was sealed for this caller within half a day, or None."""
+    try:
+        key, what = _signer("sealed").loads(text, max_age=SIGNED_IN_SECONDS)
+    except (BadSignature, ValueError, TypeError):
+        return None
+    return what if tuple(key) == caller().key else None
 
 
 def own_path(wanted: str) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import pytest
 
 from flask_understudy.clock.bulks import bulks
 from flask_understudy.operations import bulk
+from flask_understudy.operations.bulk_filters import moment
 from tests.flask_understudy.conftest import Site
 from tests.flask_understudy.rest.conftest import EVERY_SCOPE, Api, open_api
 from tools.waiting import wait_for
@@ -136,6 +138,25 @@ def test_a_bulk_tells_how_many_jobs_it_is_about_while_it_goes_on(api: Api) -> No
     assert (limited["expected"], whole["expected"]) == (3, 5)
     shown = api.get(f"/bulk/{whole['id']}")
     assert (shown["expected"], shown["matched"], shown["state"]) == (5, 2, "running")
+
+
+@pytest.mark.requirement("O01")
+def test_a_bulk_does_what_its_dry_run_said_and_nothing_else(api: Api) -> None:
+    ids = [api.send(str(n), tags=["x"]) for n in range(2)]
+    order = {"action": "cancel", "filter": {"tag": ["x"]}}
+    dry = api.post("/bulk", json={**order, "dryRun": True})
+    wait_for(lambda: moment(api.site.state) > datetime.fromisoformat(dry["asOf"]), "the database's clock to go on")
+    late = api.send("late", tags=["x"])
+    bound = {**order, "asOf": dry["asOf"], "expected": dry["touched"]}
+
+    assert "would touch 3 jobs and not 2" in api.post("/bulk", 409, json={**order, "expected": 2})["detail"]
+    assert api.post("/bulk", json={**bound, "dryRun": True})["touched"] == 2
+    api.post("/bulk", 202, json=bound)
+    bulks(api.site.state)
+
+    assert [api.site.job(id).state for id in (*ids, late)] == ["cancelled", "cancelled", "waiting"]
+    assert "would touch 0 jobs" in api.post("/bulk", 409, json=bound)["detail"]
+    assert [line["action"] for line in api.get("/audit")["data"]].count("bulk.start") == 3  # two were dry runs
 
 
 @pytest.mark.requirement("O01", "L06")
