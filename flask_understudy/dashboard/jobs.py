@@ -13,6 +13,7 @@ from ..contrib.api import Problem
 from ..contrib.api.bodies import validated
 from ..ledger import STATES, TERMINAL, Job, queries
 from ..operations import queues as queue_operations
+from ..operations.awaited import awaited
 from ..operations.reasons import reason_to_wait
 from ..operations.workflows import reached
 from ..rest import exporting, history, jobs, presenting, queues
@@ -96,6 +97,7 @@ def show_job_page(job_id: str) -> dict[str, Any]:
         "has_steps": bool(reached(state(), job)),
         "schedule": _schedule(shown.tags),
         "waits_for": reason_to_wait(state(), job),
+        "awaits": awaited(state(), job),
         "timeline": _timeline(shown),
         "curl": _as_curl(shown),
         "python": _as_python(shown),

@@ -28,6 +28,7 @@ from sqlalchemy import (
     exists,
     func,
     literal,
+    not_,
     or_,
     select,
     true,
@@ -37,6 +38,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Session, aliased, defer
 
+from .awaiting import awaits
 from .base import Moment
 from .database import Database
 from .filter import Filter, Known
@@ -234,6 +236,8 @@ class Search:
         if wanted.text:
             columns = (job.id, job.actor, job.dedup_key, job.error)
             found.append(or_(*(column.icontains(wanted.text, autoescape=True) for column in columns)))
+        if wanted.due_by_itself:
+            found.append(not_(awaits(job)))
         found += self._other_times(job)
         found += [self._leads_to(job, path, value) for path, value in wanted.payload]
         return found

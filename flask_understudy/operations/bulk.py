@@ -99,7 +99,7 @@ def trial(state: State, scope: Scope, action: str, wanted: Filter) -> Trial:
     """
     meant = narrowed(action, wanted)
     if wanted.ids and not wanted.states:
-        meant = replace(wanted, states=ACTIONS[action])
+        meant = narrowed(action, replace(wanted, states=ACTIONS[action]))
     n, is_exact = count(state, scope, meant)
     total, total_is_exact = count(state, scope, wanted)
     left = max(0, total - n) if is_exact and total_is_exact else None
