@@ -214,7 +214,7 @@ def amend(
         scope: Whose jobs may be touched.
         priority: -1000 to 1000.
         queue: A queue that is declared.
-        run_at: Aware time up to ten years away; one that has passed means now.
+        run_at: Aware time up to ten years away; one that passed within a minute means now.
         payload: Arguments by name, instead of all it has; see `payloads.restored` for what is withheld.
 
     Raises:
