@@ -42,11 +42,28 @@ def ending_of(claimed: Claimed, state: str, outcome: str, exception: BaseExcepti
         error = printable(redacted_text(text), MAX_ERROR)
         fingerprint = fingerprint_of(claimed.actor, exception, text)
     if exception is not None and not isinstance(exception, ReportedFailure | JobCancelled):
-        whole = without_statements("".join(traceback.format_exception(exception, limit=30)), exception)
-        trace = printable(redacted_text(whole)[-MAX_TRACEBACK:], MAX_TRACEBACK)
+        trace = printable(traceback_of(exception), MAX_TRACEBACK)
     return Ending(
         claimed.id, claimed.fence, state, outcome, error=error, traceback=trace, fingerprint=fingerprint, **more
     )
+
+
+def traceback_of(exception: BaseException) -> str:
+    """Return where an exception was raised, in `MAX_TRACEBACK` characters: a long message is cut, and the frames stay.
+
+    What is still too much is left out from the front, where the first exceptions of a chain stand.
+    """
+    kept: list[str] = []
+    left = MAX_TRACEBACK
+    for part in reversed(traceback.format_exception(exception, limit=30)):
+        part = redacted_text(without_statements(part, exception))
+        if len(part) > MAX_ERROR:
+            part = f"{part[:MAX_ERROR]}… ({len(part) - MAX_ERROR:,} characters more)\n"
+        left -= len(part)
+        if left < 0:
+            break
+        kept.append(part)
+    return "".join(reversed(kept))
 
 
 def encoded_result(claimed: Claimed, result: Any, max_bytes: int, *, completed: bool) -> str | None:

@@ -219,9 +219,13 @@ def check_reach(run_at: datetime) -> None:
     """Refuse a time at which no job can be asked to run.
 
     Raises:
-        InvalidJob: It is more than ten years away.
+        InvalidJob: It passed more than a minute ago, or is more than ten years away.
     """
-    if run_at > datetime.now(UTC) + MAX_DELAY:
+    now = datetime.now(UTC)
+    if run_at < now - PAST_ALLOWANCE:
+        told = f"run_at is {run_at.isoformat()}, which has passed; it is {now:%Y-%m-%dT%H:%M:%SZ} now."
+        raise InvalidJob(f"{told} To run the job at once, ask for that: run now.")
+    if run_at > now + MAX_DELAY:
         raise InvalidJob(f"run_at is {run_at.isoformat()}, which is more than ten years away.")
 
 

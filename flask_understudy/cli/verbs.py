@@ -183,7 +183,7 @@ def change_priority(ids: tuple[str, ...], wanted: Wanted, to: int, **how: Any) -
 @click.argument("job_id", metavar="ID")
 @click.option("--priority", type=click.IntRange(-1000, 1000), help="Lower runs first.")
 @click.option("--queue", help="Another queue.")
-@click.option("--run-at", type=When(), help="Not before this time; one that has passed means now.")
+@click.option("--run-at", type=When(), help="Not before this time, which is to come.")
 @click.option("--payload", type=JsonObject(), help="Arguments by name, instead of all it has.")
 @as_json_option
 def amend(

@@ -17,6 +17,7 @@ from . import (  # noqa: F401 - they declare the pages
     events,
     failures,
     figures,
+    job,
     jobs,
     live,
     overview,

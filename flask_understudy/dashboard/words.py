@@ -10,6 +10,9 @@ from markupsafe import Markup, escape
 
 from ..operations import wording
 
+#: Characters that change the direction of what follows, each as its escape in JSON.
+_TURNING = {code: f"\\u{code:04x}" for code in (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))}
+
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
@@ -73,8 +76,8 @@ def percent(value: float | None) -> str:
 
 
 def pretty(value: Any) -> str:
-    """Return a value as JSON to be read."""
-    return json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True)
+    """Return a value as JSON to be read; characters that turn the direction of a text around stand as escapes."""
+    return json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True).translate(_TURNING)
 
 
 def state(name: str) -> Markup:

@@ -22,7 +22,7 @@ class Attempt(Base):
         finished_at: When it ended.
         outcome: `retried`, `failed`, `cancelled`, `handed_back`, `suspended` or `crashed`.
         error: Type and message of the error.
-        traceback: Where it was raised, without local variables; 16 KiB at the most.
+        traceback: Where it was raised, without local variables; 16 KiB at the most, and 2,000 characters of a message.
     """
 
     __tablename__ = "understudy_attempts"

@@ -34,6 +34,7 @@ class Filter:
         finished_before: Before this time.
         payload: Paths into the arguments, each with the text of the value it must lead to. A path begins with the name
             or the position of a parameter.
+        due_by_itself: Whether jobs are left out that await a decision or an event; see `ledger.awaiting`.
         only_shown: Whether payloads match only where they are shown: who finds a value by guessing it has learnt it.
     """
 
@@ -58,6 +59,7 @@ class Filter:
     finished_after: datetime | None = None
     finished_before: datetime | None = None
     payload: tuple[tuple[tuple[str, ...], str], ...] = ()
+    due_by_itself: bool = False
     only_shown: bool = False
 
 

@@ -28,6 +28,7 @@ from sqlalchemy import (
     exists,
     func,
     literal,
+    not_,
     or_,
     select,
     true,
@@ -37,6 +38,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Session, aliased, defer
 
+from .awaiting import awaits
 from .base import Moment
 from .database import Database
 from .filter import Filter, Known
@@ -237,6 +239,8 @@ class Search:
             found.append(or_(*(column.icontains(wanted.text, autoescape=True) for column in columns)))
         found += _between(job.attempt, wanted.attempt_from, wanted.attempt_to)
         found += _between(job.priority, wanted.priority_from, wanted.priority_to)
+        if wanted.due_by_itself:
+            found.append(not_(awaits(job)))
         found += self._other_times(job)
         found += [self._leads_to(job, path, value) for path, value in wanted.payload]
         return found

@@ -72,6 +72,11 @@ HASTEN = """
 UPDATE understudy_steps SET wake_at = <now>
 WHERE job_id <any:ids> AND state IN ('retrying', 'sleeping', 'waiting') AND wake_at > <now>"""
 
+#: Waits stay: an answer that has not come is no answer.
+END_SLEEP = """
+UPDATE understudy_steps SET wake_at = <now>
+WHERE job_id <any:ids> AND state IN ('retrying', 'sleeping') AND wake_at > <now>"""
+
 HASTEN_QUEUE = """
 UPDATE understudy_steps SET wake_at = <now>
 WHERE state IN ('retrying', 'sleeping', 'waiting') AND wake_at > <now>
@@ -210,6 +215,11 @@ def hasten(connection: Connection, *, ids: Sequence[str] | None = None, queue: s
         run(connection, HASTEN, ids=list(ids))
     else:
         run(connection, HASTEN_QUEUE, any_queue=queue is None, queue=queue or "")
+
+
+def end_sleep(connection: Connection, ids: Sequence[str]) -> None:
+    """Let sleeps and waits for a retry be over; what waits for an event or a decision goes on waiting."""
+    run(connection, END_SLEEP, ids=list(ids))
 
 
 def reopen(connection: Connection, ids: Sequence[str]) -> None:

@@ -107,7 +107,7 @@ def trial(state: State, scope: Scope, action: str, wanted: Filter, as_of: dateti
     meant, now = narrowed(action, wanted), moment(state)
     as_of = min(as_of or now, now)
     if wanted.ids and not wanted.states:
-        meant = replace(wanted, states=ACTIONS[action])
+        meant = narrowed(action, replace(wanted, states=ACTIONS[action]))
     meant = until(meant, as_of)
     n, is_exact = count(state, scope, meant)
     total, total_is_exact = count(state, scope, until(wanted, as_of))

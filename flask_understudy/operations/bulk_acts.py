@@ -46,6 +46,8 @@ def narrowed(action: str, wanted: Filter) -> Filter:
     able = ACTIONS[action]
     if set(able) == set(STATES) or (wanted.ids and not wanted.states):
         return wanted
+    if action == "run_now":
+        wanted = replace(wanted, due_by_itself=True)
     meant = wanted.states or (TERMINAL if action == "delete" else able)  # what waits is deleted when asked for by name
     states = tuple(name for name in able if name in meant)
     if not states:

@@ -26,6 +26,7 @@ from ..signatures import check_payload
 from ..state import State
 from ..submission import check_reach, encode_payload, max_attempts
 from . import payloads
+from .awaited import awaited
 from .queues import check as check_queue
 from .transaction import after_commit, joined_session, transaction
 
@@ -177,11 +178,11 @@ def changed(state: State, id: str, payload: dict[str, Any], scope: Scope = EVERY
 
 
 def run_now(state: State, id: str, scope: Scope = EVERYTHING) -> None:
-    """Let a delayed job run now (T2 before its time).
+    """Let a delayed job run now (T2 before its time); a step that sleeps, or is to be tried again, wakes up.
 
     Raises:
         JobNotFound: There is no such job.
-        JobConflict: It is neither delayed nor waiting.
+        JobConflict: It is neither delayed nor waiting, or awaits a decision or an event; says what to do instead.
     """
     job = existing(state, id, scope)
     with transaction(state) as connection:
@@ -189,6 +190,8 @@ def run_now(state: State, id: str, scope: Scope = EVERYTHING) -> None:
         transitions.record_event(connection, [job.id for job in due], "hastened", "Made due by hand")
     if due:
         after_commit(state, lambda: announce(state, due))
+    elif (awaits := awaited(state, job)) is not None:
+        raise JobConflict(f"Job {id} awaits {awaits.described} in step {awaits.step!r}. {awaits.remedy}")
     elif job.state != WAITING:
         raise JobConflict(f"Job {id} is {job.state}; only a delayed job can be made due.")
 
@@ -211,7 +214,7 @@ def amend(
         scope: Whose jobs may be touched.
         priority: -1000 to 1000.
         queue: A queue that is declared.
-        run_at: Aware time up to ten years away; one that has passed means now.
+        run_at: Aware time up to ten years away; one that passed within a minute means now.
         payload: Arguments by name, instead of all it has; see `payloads.restored` for what is withheld.
 
     Raises:

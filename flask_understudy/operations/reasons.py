@@ -7,21 +7,23 @@ from datetime import UTC, datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ..ledger import DELAYED, WAITING, Job, Queue, Tenant, Wait, Worker, queries
+from ..ledger import DELAYED, WAITING, Job, Queue, Step, Tenant, Worker, queries
+from ..ledger.step import RETRYING, SLEEPING
 from ..state import State
+from .awaited import awaited
 
 
 def reason_to_wait(state: State, job: Job) -> str | None:
     """Return why a job waits; None when it runs or has ended.
 
-    The first of what keeps it is told: that it is asleep, not yet due, held back by a limit of its key, paused with its
-    queue or tenant, that nobody works on its queue, or that others are before it.
+    The first of what keeps it is told: that it awaits a decision or an event, is asleep, not yet due, held back by a
+    limit of its key, paused with its queue or tenant, that nobody works on its queue, or that others are before it.
     """
     if job.state not in {DELAYED, WAITING}:
         return None
     with Session(state.database.engine) as session:
         if job.state == DELAYED:
-            return _why_delayed(session, job)
+            return _why_delayed(state, session, job)
         queue = session.get(Queue, job.queue)
         if queue is not None and queue.paused_at is not None:
             return f"The queue {job.queue} is paused. Resume it, and this job runs in its turn."
@@ -44,12 +46,17 @@ def reason_to_wait(state: State, job: Job) -> str | None:
     return "It waits for a free worker; those that are more urgent, or came before, go first."
 
 
-def _why_delayed(session: Session, job: Job) -> str:
-    waits = session.scalars(select(Wait).where(Wait.job_id == job.id, Wait.settled_at.is_(None))).all()
-    if waits:
-        return f"It sleeps until the event {waits[0].event!r} comes, or its time is over."
+def _why_delayed(state: State, session: Session, job: Job) -> str:
     due = job.run_at.replace(tzinfo=UTC) if job.run_at.tzinfo is None else job.run_at
     moment = due.strftime("%Y-%m-%d %H:%M:%S UTC")
+    if (waits := awaited(state, job)) is not None:
+        without = "as not approved" if waits.event is None else "without the event"
+        return f"It awaits {waits.described} in step {waits.step!r}; at {moment} it goes on {without}."
+    asleep = (Step.job_id == job.id, Step.state.in_((SLEEPING, RETRYING)), Step.wake_at.is_not(None))
+    step = session.scalars(select(Step).where(*asleep).order_by(Step.wake_at).limit(1)).first()
+    if step is not None and due > datetime.now(UTC):
+        what = "sleeps until" if step.state == SLEEPING else "failed and is tried again at"
+        return f"Its step {step.name!r} {what} {moment}."
     if job.attempt > 0 and job.error:
         return f"Attempt {job.attempt} failed; the next one is due at {moment}."
     if due <= datetime.now(UTC):

@@ -60,7 +60,7 @@ def cancel(state: State, id: str, scope: Scope = EVERYTHING) -> None:
         JobConflict: It has started, or was cancelled before.
     """
     job = existing(state, id, scope)
-    is_open = job.state in {DELAYED, WAITING} and job.attempt == 0
+    is_open = job.state in {DELAYED, WAITING} and not _has_started(job)
     with transaction(state) as connection:
         done = is_open and transitions.cancel(connection, [id], CANCELLED)
         if done:
@@ -81,7 +81,7 @@ def listing(
         after: Date and id of the one before.
         n: How many; None = all.
     """
-    query = select(Job).where(scope.of(Job), Job.state == DELAYED, Job.attempt == 0)
+    query = select(Job).where(scope.of(Job), Job.state == DELAYED, Job.fence == 0)
     if after is not None:
         query = query.where(tuple_(Job.run_at, Job.id) > tuple_(literal(after[0], Moment), literal(after[1])))
     with Session(state.database.engine, expire_on_commit=False) as session:
@@ -90,6 +90,11 @@ def listing(
 
 def status_of(job: Job) -> str:
     """Return what the seeds call the state of a scheduled job: `scheduled`, `enqueued` or `cancelled` (K01)."""
-    if job.attempt == 0 and job.state in {DELAYED, CANCELLED}:
+    if not _has_started(job) and job.state in {DELAYED, CANCELLED}:
         return SCHEDULED if job.state == DELAYED else CANCELLED
     return ENQUEUED
+
+
+def _has_started(job: Job) -> bool:
+    """Whether anybody ever claimed it: a job that its step suspended has given its attempt back, and has started."""
+    return job.fence > 0

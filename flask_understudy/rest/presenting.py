@@ -22,6 +22,7 @@ def detail_of(state: State, who: Caller, job: Job) -> JobDetail:
         **summary(job),
         payload=payloads.shown(actor, job) if sees else None,
         result=_result(actor, job) if sees else None,
+        worker=job.worker_id,
     )
 
 

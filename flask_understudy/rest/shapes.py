@@ -60,6 +60,7 @@ class JobDetail(JobSummary):
 
     payload: dict[str, Any] | None = Field(description="Arguments by name, secrets withheld; null without permission.")
     result: Any = Field(description="What the actor returned; null without permission.")
+    worker: str | None = Field(description="The worker that holds it, or held it last; see /workers.")
 
 
 def summary(job: Job) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from flask_understudy import current_job
 from flask_understudy.errors import LeaseLost
 from flask_understudy.ledger import queries
 from tests.flask_understudy.conftest import Site
+from tests.flask_understudy.test_redaction import JWT
 from tools.waiting import wait_for
 
 
@@ -234,6 +235,49 @@ def test_errors_are_stored_whatever_they_contain(site: Site, caplog: pytest.LogC
     assert jobs[2].error == "Odd: (its text cannot be read)"
     for job in jobs:
         assert len(queries.attempts(site.state.database, job.id)[0].traceback) <= 16_384
+
+
+@pytest.mark.requirement("L08")
+@pytest.mark.parametrize("blank", ["", " "], ids=["joined", "apart"])
+def test_a_long_message_leaves_the_frames_of_a_traceback(sqlite_site: Site, blank: str) -> None:
+    def deeper(text: str) -> None:
+        try:
+            raise KeyError(text)
+        except KeyError as problem:
+            raise ValueError(text) from problem
+
+    @sqlite_site.jobs.actor(max_retries=0)
+    def explode(size: int) -> None:
+        deeper(f"boom: {'long' * (size // 4)}{blank}{JWT}")
+
+    job = sqlite_site.worker.run(explode.send(20_000))
+
+    trace = queries.attempts(sqlite_site.state.database, job.id)[0].traceback
+    assert trace.startswith("Traceback (most recent call last):")
+    assert trace.count("in deeper") == 2 and "in explode" in trace
+    assert "KeyError: 'boom: long" in trace and "ValueError: boom: long" in trace
+    assert "characters more)" in trace and len(trace) <= 16_384
+    assert JWT not in trace
+
+
+def test_the_first_exceptions_of_a_long_chain_are_left_out(sqlite_site: Site) -> None:
+    def fail(n: int) -> None:
+        try:
+            if n:
+                fail(n - 1)
+            raise LookupError("the very first" + "!" * 1_000)
+        except LookupError as problem:
+            raise LookupError(f"number {n} " + "!" * 1_000) from problem
+
+    @sqlite_site.jobs.actor(max_retries=0)
+    def explode() -> None:
+        fail(20)
+
+    job = sqlite_site.worker.run(explode.send())
+
+    trace = queries.attempts(sqlite_site.state.database, job.id)[0].traceback
+    assert "LookupError: number 20 " in trace and "in explode" in trace
+    assert "the very first" not in trace.replace('LookupError("the very first"', "") and len(trace) <= 16_384
 
 
 def test_a_traceback_has_no_local_variables(sqlite_site: Site) -> None:

@@ -18,8 +18,9 @@
 
   // -- up to date ---------------------------------------------------------------------------------------------------
   const live = () => [...document.querySelectorAll("[data-live][id]")].filter((part) => !("still" in part.dataset));
+  const ended = () => document.querySelector("[data-still]");
   const stale = document.getElementById("stale");
-  let asking = false, fresh = new Date();
+  let asking = false, turns = 0, fresh = new Date();
 
   const isBusy = (part) => {
     const active = document.activeElement;
@@ -29,16 +30,18 @@
     return types || chosen || typed.some((field) => field.value !== field.defaultValue) || String(getSelection() || "") !== "" && part.contains(getSelection().anchorNode);
   };
 
-  async function refresh() {
+  // What has ended changes no more, and may be deleted: it is asked for when counts change, and now and then.
+  async function refresh(counted = false) {
     const parts = live();
-    if (asking || document.hidden || !parts.length) return;
+    if (asking || document.hidden || !(parts.length || ended() && (counted || ++turns % 6 === 0))) return;
     asking = true;
     try {
       const answer = await fetch(location.href, { headers: { Accept: "text/html" }, credentials: "same-origin" });
-      if (!answer.ok) return warn({ 401: "You are signed out.", 403: "You may not see this any more.", 404: "This is not there any more." }[answer.status] || `The server answers with an error, ${answer.status}.`);
+      if (!answer.ok && answer.status !== 404) return warn({ 401: "You are signed out.", 403: "You may not see this any more." }[answer.status] || `The server answers with an error, ${answer.status}.`);
       fresh = new Date();
       if (stale) stale.hidden = true;
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      if (!answer.ok) { gone(parts, page); return; }
       for (const part of parts) {
         const next = page.getElementById(part.id);
         if (next && !isBusy(part) && next.innerHTML !== part.innerHTML) replace(part, next);
@@ -59,6 +62,16 @@
     stale.hidden = false;
   }
 
+  // What the page is about was deleted meanwhile: nothing of it is left to be acted on.
+  function gone(parts, page) {
+    const said = document.createElement("p");
+    said.className = "notice problem";
+    said.setAttribute("role", "alert");
+    said.textContent = "This is gone: it was deleted while you looked at it.";
+    for (const part of parts) part.dataset.still = "";
+    document.getElementById("main").replaceChildren(said, ...page.getElementById("main").childNodes);
+  }
+
   function replace(part, next) {
     const kept = (selector, key) => new Set([...part.querySelectorAll(selector)].map(key));
     const boxes = kept("input[type=checkbox]:checked", (box) => box.value);
@@ -66,8 +79,13 @@
     const folds = kept("details[open] > summary", (summary) => summary.textContent);
     const row = part.querySelector("[data-current] a")?.getAttribute("href");
     const focused = part.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+    const scrolled = [...part.querySelectorAll("[tabindex][id]")].map((box) => [box.id, box.scrollTop, box === document.activeElement]);
     if ("still" in next.dataset) part.dataset.still = "";
     part.replaceChildren(...next.childNodes);
+    for (const [id, top, hadFocus] of scrolled) {
+      const box = document.getElementById(id);
+      if (box) { box.scrollTop = top; if (hadFocus) box.focus({ preventScroll: true }); }
+    }
     for (const box of part.querySelectorAll("input[type=checkbox]")) box.checked = boxes.has(box.value);
     for (const choice of part.querySelectorAll("input[type=radio]")) if (choices.has(choice.value)) choice.checked = true;
     for (const summary of part.querySelectorAll("details > summary")) if (folds.has(summary.textContent)) summary.parentElement.open = true;
@@ -87,7 +105,7 @@
     if (wanted === "live" && feed && window.EventSource) {
       source = new EventSource(feed);
       let first = true;
-      source.addEventListener("counts", () => { if (first) first = false; else refresh(); });
+      source.addEventListener("counts", () => { if (first) first = false; else refresh(true); });
       source.addEventListener("error", () => { if (source.readyState === EventSource.CLOSED) { source = null; timer ??= setInterval(refresh, 5000); } });
       timer = setInterval(refresh, 5000); // what changes without a count: progress, logs, ages
     } else {

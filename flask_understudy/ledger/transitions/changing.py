@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from .. import batches, moves, steps, turns
+from .. import awaiting, batches, moves, steps, turns
 from ..job import CANCELLED, DELAYED, FAILED, WAITING
 from ..statements import run
 from ..tallies import Tallies
@@ -37,9 +37,14 @@ def hasten(connection: Connection, *, ids: Sequence[str] | None = None, queue: s
 
 
 def make_due(connection: Connection, ids: Sequence[str], *, fair: bool = True) -> list[Due]:
-    """T2 before its time: make delayed jobs due now, whatever their steps sleep or wait for; return those that were."""
-    steps.hasten(connection, ids=ids)
-    return _due(connection, run(connection, moves.MAKE_DUE, ids=list(ids)), fair)
+    """T2 before its time: make delayed jobs due now; return those that were.
+
+    Their steps wake up. Jobs that await a decision or an event are left: they would take it that none came.
+    """
+    awaiting_ = awaiting.among(connection, ids)
+    free = [id for id in ids if id not in awaiting_]
+    steps.end_sleep(connection, free)
+    return _due(connection, run(connection, moves.MAKE_DUE, ids=free), fair)
 
 
 def wake(connection: Connection, ids: Sequence[str], *, fair: bool = True) -> list[Due]:

@@ -36,8 +36,9 @@ def test_a_job_that_waits_is_changed(olga: Person) -> None:
         ({"priority": "5000"}, "priority: "),
         ({"queue": "nowhere"}, "nowhere"),
         ({"runAt:utc": "tomorrow"}, "runAt: "),
+        ({"runAt:utc": "2001-05-01T00:00", "queue": "reports"}, "2001-05-01T00:00:00+00:00, which has passed"),
     ],
-    ids=["nothing", "priority", "queue", "time"],
+    ids=["nothing", "priority", "queue", "time", "past"],
 )
 def test_what_cannot_be_is_said_and_changes_nothing(sqlite_api: Api, changed: dict[str, str], said: str) -> None:
     olga = signed_in(sqlite_api)

@@ -13,6 +13,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 from werkzeug.serving import make_server
 
+from flask_understudy import current_job
 from flask_understudy.clock.bulks import bulks
 from flask_understudy.contrib.webhooks.sending import Webhooks
 from flask_understudy.dashboard.pages import _entries
@@ -189,6 +190,46 @@ def test_a_page_that_is_old_says_so(open_page: Callable[..., Shown]) -> None:
     expect(stale).to_contain_text("You are signed out.")
     stale.get_by_role("link", name="Load it again").click()
     expect(page.get_by_label("Token")).to_be_visible()
+
+
+@pytest.mark.parametrize("state", ["delayed", "failed"])
+def test_a_job_that_was_deleted_meanwhile_is_said_to_be_gone(
+    api: Api, open_page: Callable[..., Shown], state: str
+) -> None:
+    job = api.fail("boom") if state == "failed" else api.send("ada@example.com", delay=3_600_000)
+    page = open_page().go(f"/jobs/{job}")
+    expect(page.get_by_role("button", name="Delete")).to_be_visible()
+
+    api.delete(f"/{job}")
+
+    expect(page.get_by_role("alert")).to_contain_text("This is gone", timeout=20_000)
+    expect(page.locator("main button")).to_have_count(0)
+    expect(page.locator("h1")).to_have_text("Not Found")
+
+
+def test_a_long_log_shows_its_end_and_is_scrolled_by_the_keyboard(api: Api, open_page: Callable[..., Shown]) -> None:
+    @api.site.jobs.actor(actor_name="wordy", max_retries=0)
+    def wordy() -> None:
+        for line in range(1_000):
+            current_job.log(f"line {line}.")
+
+    id = wordy.send_with_options(tenant="acme").message_id
+    api.site.worker.run(id)
+    shown = open_page()
+    page = shown.go(f"/jobs/{id}")
+    box = page.get_by_role("region", name="Log 1,000 lines")
+
+    assert box.bounding_box()["height"] < 400  # type: ignore[index]
+    box.scroll_into_view_if_needed()
+    expect(box.get_by_text("line 999.")).to_be_in_viewport()
+    inside = "(line, box) => line.getBoundingClientRect().bottom <= box.getBoundingClientRect().bottom + 1"
+    assert box.get_by_text("line 999.").evaluate(inside, box.element_handle())
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+    box.focus()
+    page.keyboard.press("Home")
+    expect(box.get_by_text("line 0.")).to_be_in_viewport()
+    assert page.evaluate("document.documentElement.scrollHeight") < 4_000
 
 
 def test_the_keyboard_searches_moves_and_opens(api: Api, open_page: Callable[..., Shown]) -> None:

@@ -183,3 +183,23 @@ def test_hostile_texts_are_shown_and_do_nothing(olga: Person) -> None:
     shown = olga.send("/types/odd", {"csrf": olga.csrf(), "arg:text": HOSTILE, "arg:n": HOSTILE}, 422).text
     for page in (olga.see("/types"), olga.see("/types/odd"), shown):
         assert "<script>alert" not in page and "<img src=x" not in page and ">49<" not in page
+
+
+def test_browsers_are_told_which_fields_must_be_filled_and_an_empty_text_can_be_sent(sqlite_api: Api) -> None:
+    @sqlite_api.site.jobs.actor(actor_name="needy", api=True)
+    def needy(name: str, password: str, n: int, note: str = "") -> None:
+        pass
+
+    olga = signed_in(sqlite_api)
+    page = olga.see("/types/needy")
+
+    fields = {name: tag for tag, name in re.findall(r'(<input[^>]*name="arg:(\w+)"[^>]*>)', page)}
+    assert {name: " required" in tag for name, tag in fields.items()} == {
+        "name": True,
+        "password": True,
+        "n": True,
+        "note": False,
+    }
+    written = {"csrf": olga.csrf(), "arg:name": "", "arg:password": "", "arg:n": "1"}
+    olga.send("/types/needy", written)
+    assert [job.kwargs for job in sqlite_api.site.all_jobs()] == [{"name": "", "password": "", "n": 1}]

@@ -341,6 +341,8 @@ def test_a_waiting_job_is_amended(api: Api) -> None:
         {"runAt": "9999-12-31T23:59:59-14:00"},
         {"runAt": "0001-01-01T00:00:00+14:00"},
         {"runAt": "1795538191"},
+        {"runAt": "0001-01-01T00:00:00Z"},
+        {"runAt": "2001-05-01T00:00:00Z", "priority": 1},
     ],
 )
 def test_a_change_that_cannot_be_changes_nothing(sqlite_api: Api, change: dict[str, Any]) -> None:
@@ -352,13 +354,23 @@ def test_a_change_that_cannot_be_changes_nothing(sqlite_api: Api, change: dict[s
     assert [line["kind"] for line in sqlite_api.get(f"/{id}/logs")["data"]] == []
 
 
-def test_a_time_that_has_passed_means_now(api: Api) -> None:
+def test_a_time_that_has_just_passed_means_now(api: Api) -> None:
     id = api.send("a@b.c", delay=60_000)
+    before = datetime.now(UTC)
 
-    changed = api.patch(f"/{id}", json={"runAt": "0001-01-01T00:00:00Z"})
+    changed = api.patch(f"/{id}", json={"runAt": (before - timedelta(seconds=20)).isoformat()})
 
     assert changed["state"] == "waiting"
-    assert changed["runAt"] > "2026"
+    assert datetime.fromisoformat(changed["runAt"]) > before - timedelta(seconds=15)
+
+
+def test_a_time_that_has_long_passed_is_refused_and_says_what_to_do(sqlite_api: Api) -> None:
+    id = sqlite_api.send("a@b.c", delay=60_000)
+
+    said = sqlite_api.patch(f"/{id}", 422, json={"runAt": "2001-05-01T00:00:00Z"})["detail"]
+
+    assert "2001-05-01T00:00:00+00:00, which has passed" in said and "run now" in said
+    assert sqlite_api.get(f"/{id}")["state"] == "delayed"
 
 
 OWN = {
