@@ -24,6 +24,7 @@ from . import (  # noqa: F401 - they declare the routes
     jobs,
     limits,
     metrics,
+    queue_figures,
     queues,
     scheduled,
     schedules,
