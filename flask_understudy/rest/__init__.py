@@ -26,6 +26,7 @@ from . import (  # noqa: F401 - they declare the routes
     metrics,
     queue_figures,
     queues,
+    run_counts,
     scheduled,
     schedules,
     sending,
