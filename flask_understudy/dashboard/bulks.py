@@ -42,7 +42,7 @@ def preview_bulk() -> Response:
     """Say how many jobs it would touch, show some, and ask."""
     require("operate")
     browser.check_form()
-    action, back = request.form.get("action", ""), browser.own_path(request.form.get("next", ""))
+    action, back = _action(), browser.own_path(request.form.get("next", ""))
     order: dict[str, Any] = {"action": action}
     if (changed := CHANGED.get(action)) and request.form.get(changed, "").strip():
         order[changed] = request.form[changed].strip()
@@ -69,6 +69,14 @@ def preview_bulk() -> Response:
         order=json.dumps(order),
         back=back,
     )
+
+
+def _action() -> str:
+    """Return what is to be done; who presses Enter in a field means what that field changes."""
+    action = request.form.get("action", "")
+    if action != "change":
+        return action
+    return "change_priority" if request.form.get("priority", "").strip() else "change_queue"
 
 
 def _refused(back: str, why: str) -> Response:

@@ -266,6 +266,18 @@ def test_selected_jobs_are_put_into_another_queue(api: Api, open_page: Callable[
     assert shown.complaints == []
 
 
+@pytest.mark.parametrize("scripts", [True, False])
+def test_enter_in_the_field_of_the_priority_changes_it(
+    api: Api, open_page: Callable[..., Shown], scripts: bool
+) -> None:
+    job = api.send("ada@example.com")
+    page = open_page(java_script_enabled=scripts).go("/jobs")
+    page.get_by_label(f"Select work {job}").check()
+    page.get_by_label("Priority").fill("7")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Give 1 job the priority 7?")).to_be_visible()
+
+
 def test_colours_stay_as_they_were_chosen(open_page: Callable[..., Shown]) -> None:
     shown = open_page(color_scheme="light")
     page = shown.go()
