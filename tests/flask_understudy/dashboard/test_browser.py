@@ -248,6 +248,95 @@ def test_the_keyboard_searches_moves_and_opens(api: Api, open_page: Callable[...
     expect(page.locator("[data-row]")).to_have_count(1)
 
 
+def test_the_keyboard_tells_its_keys(open_page: Callable[..., Shown]) -> None:
+    shown = open_page()
+    page = shown.go("/queues")
+    keys = page.get_by_role("dialog", name="Keys")
+    expect(keys).to_be_hidden()
+
+    page.keyboard.press("?")
+    expect(keys).to_be_visible()
+    for text in ("search jobs", "the next row", "retry what is selected"):
+        expect(keys).to_contain_text(text)
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+    page.keyboard.press("/")  # it goes no further while they are shown
+    page.keyboard.press("Escape")
+    expect(keys).to_be_hidden()
+    page.get_by_role("button", name="help").click()
+    page.get_by_role("button", name="Close").click()
+    expect(keys).to_be_hidden()
+    assert page.url.endswith("/queues")
+
+    page.keyboard.press("/")
+    page.wait_for_url("**/jobs#q")
+    expect(page.locator("#q")).to_be_focused()
+    page.keyboard.press("?")  # is typed
+    expect(page.locator("#q")).to_have_value("?")
+    expect(keys).to_be_hidden()
+    assert shown.complaints == []
+
+
+def test_the_keyboard_retries_the_row_or_what_is_selected(api: Api, open_page: Callable[..., Shown]) -> None:
+    first, second, third = api.fail("boom 1"), api.fail("boom 2"), api.fail("boom 3")
+    for seconds, id in enumerate((third, second, first), start=1):  # the latest stands first
+        api.site.change(id, created_at=api.site.moment(-seconds), finished_at=api.site.moment(-seconds))
+    page = open_page().go("/jobs?status=failed")
+
+    page.keyboard.press("r")  # nothing is meant
+    page.keyboard.press("j")
+    page.keyboard.press("r")
+    expect(page.get_by_role("heading", name="Retry 1 job?")).to_be_visible()
+    expect(page.locator("main")).to_contain_text(third[:8])
+
+    page = page.goto(page.url.replace("/bulk", "/jobs?status=failed")) and page  # type: ignore[assignment]
+    page.get_by_label(f"Select broken {first}").check()  # has the focus now
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    page.keyboard.press("x")
+    page.keyboard.press("r")
+    expect(page.get_by_role("heading", name="Retry 2 jobs?")).to_be_visible()
+    for id in (first, second):
+        expect(page.locator("main")).to_contain_text(id[:8])
+
+    page = page.goto(page.url.replace("/bulk", f"/jobs/{first}")) and page  # type: ignore[assignment]
+    page.keyboard.press("r")
+    expect(page.get_by_role("status")).to_have_text("It is tried again.")
+
+
+@pytest.mark.requirement("L06")
+def test_selected_jobs_are_put_into_another_queue(api: Api, open_page: Callable[..., Shown]) -> None:
+    kept, moved = api.send("kept"), api.send("moved")
+    shown = open_page()
+    page = shown.go("/jobs")
+    page.get_by_label(f"Select work {moved}").check()
+    page.locator("select[name=queue]").select_option("reports")
+    for _ in range(2):  # when it is asked for again, what came before is on the page
+        with page.expect_response("**/dashboard/jobs"):
+            api.send("another")
+    expect(page.locator("select[name=queue]")).to_have_value("reports")  # what was begun is not lost
+    page.get_by_role("button", name="Change queue").click()
+    expect(page.get_by_role("heading", name="Put 1 job into the queue reports?")).to_be_visible()
+    page.get_by_role("button", name="Change queue").click()
+    expect(page.locator("h1")).to_contain_text("Change queue: running")
+    bulks(api.site.state)
+    expect(page.locator("h1")).to_contain_text("Change queue: completed", timeout=20_000)
+    assert (api.site.job(moved).queue, api.site.job(kept).queue) == ("reports", "email")
+    assert shown.complaints == []
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_enter_in_the_field_of_the_priority_changes_it(
+    api: Api, open_page: Callable[..., Shown], scripts: bool
+) -> None:
+    job = api.send("ada@example.com")
+    page = open_page(java_script_enabled=scripts).go("/jobs")
+    page.get_by_label(f"Select work {job}").check()
+    page.get_by_label("Priority").fill("7")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Give 1 job the priority 7?")).to_be_visible()
+
+
 def test_colours_stay_as_they_were_chosen(open_page: Callable[..., Shown]) -> None:
     shown = open_page(color_scheme="light")
     page = shown.go()
