@@ -344,3 +344,74 @@ def test_colours_stay_as_they_were_chosen(open_page: Callable[..., Shown]) -> No
     page = shown.go("/jobs")
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
     assert page.evaluate("getComputedStyle(document.documentElement).colorScheme") == "dark"
+
+
+@pytest.mark.requirement("L02")
+def test_the_search_box_completes_the_word_under_the_cursor(api: Api, open_page: Callable[..., Shown]) -> None:
+    failed = api.fail("boom")
+    api.send("ada@example.com")
+    shown = open_page()
+    page = shown.go("/jobs")
+    box, options = page.get_by_role("combobox", name="Search"), page.locator("#completions").get_by_role("option")
+
+    box.press_sequentially("type:bro")
+    expect(options).to_have_text(["type:broken"])
+    assert Axe().run(page).violations_count == 0
+    box.press("ArrowDown")
+    expect(options.first).to_have_attribute("aria-selected", "true")
+    box.press("Tab")
+    expect(box).to_have_value("type:broken ")
+    box.press_sequentially("sta")
+    expect(options.first).to_contain_text("state:")
+    box.press("ArrowDown")
+    box.press("Enter")
+    expect(box).to_have_value("type:broken state:")
+    expect(options).to_have_count(6)  # and its values at once
+    box.press("Escape")
+    expect(options).to_have_count(0)
+    expect(box).to_be_focused()
+    box.press_sequentially("f")
+    options.filter(has_text="state:failed").click()
+    expect(box).to_have_value("type:broken state:failed ")
+
+    for _ in range(len(" state:failed ")):
+        box.press("ArrowLeft")
+    box.press("Backspace")  # at the end of the first word
+    expect(options).to_have_text(["type:broken"])
+    box.press("ArrowDown")
+    box.press("Tab")
+    expect(box).to_have_value("type:broken state:failed ")
+    box.press("Enter")  # nothing is marked: it searches
+    expect(page.locator("[data-row]")).to_have_count(1)
+    expect(page.locator("[data-row]")).to_contain_text(failed[:8])
+    box.clear()
+    box.press("ArrowDown")
+    expect(options).to_have_count(16)
+    box.press("ArrowUp")
+    expect(options.last).to_have_attribute("aria-selected", "true")
+    box.fill("constructor:")
+    expect(options).to_have_count(0)
+    assert shown.complaints == []
+
+
+def test_a_page_of_jobs_is_selected_at_once(api: Api, open_page: Callable[..., Shown]) -> None:
+    for n in range(30):
+        api.send(str(n))
+    shown = open_page(viewport={"width": 1200, "height": 600})
+    page = shown.go("/jobs")
+    cancel = page.get_by_role("button", name="Cancel")
+    expect(cancel).not_to_be_in_viewport()
+
+    page.get_by_label("Select all on this page").check()
+    expect(page.locator("tbody input:checked")).to_have_count(25)
+    expect(cancel).to_be_in_viewport()  # it goes along while something is selected
+    page.locator("tbody input").first.uncheck()
+    assert page.evaluate("document.getElementById('every').indeterminate")
+    cancel.click()
+    expect(page.get_by_role("heading", name="Cancel 24 jobs?")).to_be_visible()
+
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator("h1")).to_contain_text("Cancel:")
+    page.go_back()
+    expect(page.get_by_role("heading", name="Cancel 24 jobs?")).to_be_visible()  # no form to be sent again
+    assert shown.complaints == []
