@@ -133,6 +133,9 @@ class LedgerConsumer(Consumer):
             self.worker.stopping.wait(self.timeout)
         finally:
             self.capacity.release(places - len(claimed))
+        if claimed and self.worker.stopping.is_set():  # asked before the stop, answered after it
+            self.worker.hand_back([self.worker.hold(job, self.capacity.ran) for job in claimed])
+            return
         for job in self._known(claimed):
             message = self.worker.hold(job, self.capacity.ran)
             if job.crashes and can_isolate(self.worker, job):
@@ -161,7 +164,7 @@ class LedgerConsumer(Consumer):
                 return look.claimed
             self._held_back = False
             if ids and transport.keeps_order:
-                claimed = transitions.claim(connection, self.worker.id, ids, suspects=suspects)
+                claimed = transitions.claim(connection, self.worker.id, ids, queue=self.queue, suspects=suspects)
                 if claimed:
                     self._looked = 0.0
                     return claimed

@@ -16,15 +16,16 @@ from .errors import ConfigError, InvalidJob, PayloadTooLarge
 from .ledger.limit import Numbers
 from .ledger.statements import moment
 from .ledger.transitions import NewJob
-from .ledger.windows import Thinning
 from .limit import Limit, given_key, rate_of
 from .policy import LIBRARY_PRIORITY, LIBRARY_RETRIES, QueuePolicy, agreed_retries
+from .thinning import thinning_of
 
 logger = logging.getLogger("flask_understudy")
 
 #: Options of `send_with_options` that become columns of the job; all others are Dramatiq's and travel with it.
 COLUMNS = frozenset(
     {
+        "delay",
         "run_at",
         "priority",
         "dedup_key",
@@ -45,9 +46,6 @@ COLUMNS = frozenset(
 )
 
 MAX_DELAY = timedelta(days=3660)
-MAX_WINDOW_MS = 31 * 86_400_000
-#: How long after its first send a debounced job runs at the latest, in lengths of the debounce.
-DEBOUNCE_MAX_FACTOR = 10
 PAST_ALLOWANCE = timedelta(minutes=1)
 _NO_POLICY = QueuePolicy()
 #: What a key allows that a sender named for an actor without a limit.
@@ -66,7 +64,7 @@ def new_job(
 
     Args:
         message: As Dramatiq built it.
-        delay: ms until it may run.
+        delay: ms until it may run; None = as the message's own `delay` says.
         actor: The actor it names.
         config: The settings.
         principal: In whose name it is sent.
@@ -78,7 +76,7 @@ def new_job(
     """
     options = message.options
     policy = config.queues.get(message.queue_name, _NO_POLICY)
-    delay_ms = _delay(delay)
+    delay_ms = _delay(options.get("delay") if delay is None else delay)
     run_at = _time(options, "run_at", message)
     if run_at is not None and delay_ms:
         raise InvalidJob(f"{message.actor_name}: give delay or run_at, not both.")
@@ -165,46 +163,6 @@ def limit_of(
     return key, ONE if declared is None else Numbers(declared.concurrency, *rate_of(declared.rate))
 
 
-def thinning_of(options: Mapping[str, Any], actor: str, key: str | None, *, delays: bool) -> Thinning | None:
-    """Return how a job makes way for others of its dedup key, or None when it does not.
-
-    Raises:
-        InvalidJob: What was asked for does not go together, or is out of range.
-    """
-    debounce, throttle = options.get("debounce"), options.get("throttle")
-    most, keep = options.get("debounce_max"), options.get("keep")
-    if debounce is None and most is not None:
-        raise InvalidJob(f"{actor}: debounce_max is {most!r} and there is no debounce that it could bound.")
-    if throttle is None and keep is not None:
-        raise InvalidJob(f"{actor}: keep is {keep!r} and there is no throttle that it could be about.")
-    if debounce is None and throttle is None:
-        return None
-    if debounce is not None and throttle is not None:
-        raise InvalidJob(f"{actor}: give debounce or throttle, not both.")
-    name = "debounce" if throttle is None else "throttle"
-    if key is None:
-        raise InvalidJob(f"{actor}: {name} needs a dedup_key, which tells what the sends have in common.")
-    if delays:
-        raise InvalidJob(f"{actor}: give {name}, or delay or run_at, not both: it decides when the job runs.")
-    if keep not in (None, "first", "last"):
-        raise InvalidJob(f"{actor}: keep is {keep!r}; it takes 'first' (default) or 'last'.")
-    ms = _span(name, debounce if throttle is None else throttle)
-    if throttle is not None:
-        return Thinning(f"{actor}:{key}", ms, keeps_last=keep == "last")
-    most_ms = ms * DEBOUNCE_MAX_FACTOR if most is None else _span("debounce_max", most)
-    if most_ms < ms:
-        raise InvalidJob(f"{actor}: debounce_max is {most_ms} and debounce {ms}; it takes as many ms or more.")
-    return Thinning(f"{actor}:{key}", ms, most_ms=most_ms)
-
-
-def _span(name: str, value: Any) -> int:
-    if isinstance(value, timedelta):
-        value = value.total_seconds() * 1000
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= MAX_WINDOW_MS:
-        raise InvalidJob(f"{name} is {value!r}; it takes milliseconds from 1 to {MAX_WINDOW_MS} (31 days).")
-    return int(value)
-
-
 def max_attempts(
     options: Mapping[str, Any], actor: dramatiq.Actor[Any, Any], policy: QueuePolicy, config: Config
 ) -> int | None:
@@ -232,6 +190,8 @@ def max_attempts(
 def _delay(delay: Any) -> int:
     if delay is None:
         return 0
+    if isinstance(delay, timedelta):
+        delay = delay.total_seconds() * 1000
     limit = int(MAX_DELAY.total_seconds() * 1000)
     if isinstance(delay, bool) or not isinstance(delay, int | float) or not 0 <= delay <= limit:
         raise InvalidJob(f"delay is {delay!r}; it takes milliseconds from 0 to {limit} (ten years).")

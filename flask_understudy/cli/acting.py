@@ -11,15 +11,15 @@ from typing import Any
 import click
 
 from ..errors import JobConflict, JobNotFound
-from ..operations import bulk
+from ..operations import bulk, bulk_acts
+from ..operations.bulk_acts import NOTHING, Changes
 from ..rest.shapes import JobSummary
-from .finding import Wanted, found
+from .finding import Wanted
 from .following import follow, named
 from .group import FAILURE, NOT_FOUND, Refused, audited, principal, state
 from .looking import COLUMNS, rows_of
 from .printing import counted, emit, table
 
-SAMPLE = 5
 STEP = 500
 MOST = 1_000_000
 
@@ -32,11 +32,15 @@ class Verb:
         name: As bulks name it.
         past: What was done, for the report.
         act: Does it to one job; returns what became of it.
+        changes: What it changes and to what.
+        question: What is asked before it is done to many, with `{}` for them; empty = its name.
     """
 
     name: str
     past: str
     act: Callable[[str], str]
+    changes: Changes = NOTHING
+    question: str = ""
 
 
 def act(
@@ -65,7 +69,7 @@ def _act_on_each(verb: Verb, ids: Sequence[str], as_json: bool, wait: bool) -> N
         try:
             with audited(f"job.{verb.name}", id) as line:
                 outcome = verb.act(id)
-                line.detail = {"outcome": outcome}
+                line.detail = {"outcome": outcome, **verb.changes}
             outcomes.append({"id": id, "outcome": outcome})
         except (JobNotFound, JobConflict) as problem:
             code = max(code, NOT_FOUND if isinstance(problem, JobNotFound) else FAILURE)
@@ -90,23 +94,26 @@ def _act_on_each(verb: Verb, ids: Sequence[str], as_json: bool, wait: bool) -> N
 
 
 def _act_on_found(verb: Verb, wanted: Wanted, yes: bool, most: int, as_json: bool, wait: bool) -> None:
-    wanted = dataclasses.replace(wanted, filter=bulk.narrowed(verb.name, wanted.filter))
-    n, is_exact = bulk.count(state(), wanted.scope, wanted.filter)
+    trial = bulk.trial(state(), wanted.scope, verb.name, wanted.filter)
+    n, is_exact, left = trial.matched, trial.is_exact, trial.left
+    wanted = dataclasses.replace(wanted, filter=bulk_acts.narrowed(verb.name, wanted.filter))
     touched = min(n, most)
-    sample = list(found(wanted, min(SAMPLE, most))) if n else []
+    sample = list(trial.sample[:most])
     if not as_json:
         limited = f"; {touched:,} of them will be touched" if touched < n else ""
-        click.echo(f"{counted(n, 'job', exact=is_exact)} match{'es' if n == 1 else ''}{limited}.")
+        others = f" {counted(left, 'other')} will be left as {'it is' if left == 1 else 'they are'}." if left else ""
+        click.echo(f"{counted(n, 'job', exact=is_exact)} match{'es' if n == 1 else ''}{limited}.{others}")
         if sample:
             table(COLUMNS, rows_of(sample))
             click.echo("…" if n > len(sample) else "", nl=n > len(sample))
     if not yes and n and not as_json and sys.stdin.isatty():
-        yes = click.confirm(f"{verb.name.capitalize()} {'it' if touched == 1 else 'them'}?")
+        question = verb.question or f"{verb.name.capitalize()} {{}}?"
+        yes = click.confirm(question.replace("{}", "it" if touched == 1 else "them"))
         if not yes:
             raise Refused("Nothing was done.")
     if not yes or not n:
         if as_json:
-            counts = {"matched": n, "touched": touched, "matchedIsExact": is_exact}
+            counts = {"matched": n, "touched": touched, "matchedIsExact": is_exact, "left": left}
             emit({"dryRun": not yes, **counts, "sample": [JobSummary.of(job) for job in sample]})
         elif n:
             click.echo("Nothing was done; add --yes to do it.", err=True)
@@ -116,8 +123,9 @@ def _act_on_found(verb: Verb, wanted: Wanted, yes: bool, most: int, as_json: boo
 
 
 def _do(verb: Verb, wanted: Wanted, most: int, expected: int, as_json: bool, followed: Sequence[str] | None) -> None:
-    with audited(f"job.{verb.name}", "by filter", filter=_told(wanted), expected=expected) as line:
-        running = bulk.start(state(), principal(), wanted.scope, verb.name, wanted.filter, most)
+    told = {"filter": _told(wanted), "expected": expected, **verb.changes}
+    with audited(f"job.{verb.name}", "by filter", **told) as line:
+        running = bulk.start(state(), principal(), wanted.scope, verb.name, wanted.filter, most, verb.changes)
         line.target = f"bulk:{running.id}"
         line.tenant = running.tenant or line.tenant
     shows_progress = sys.stderr.isatty() and not as_json

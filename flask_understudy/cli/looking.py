@@ -12,6 +12,7 @@ from ..ledger import Attempt, Job, JobEvent, queries
 from ..operations import audit, payloads
 from ..operations.jobs import existing
 from ..redaction import WITHHELD, redacted
+from ..rest import exporting
 from ..rest.shapes import JobSummary, summary
 from .finding import Wanted, filters, found
 from .group import jobs, principal, state
@@ -33,8 +34,9 @@ COLUMNS = ("id", "state", "type", "queue", "attempts", "created", "error")
 @click.option("--limit", type=click.IntRange(1, MOST), default=50, show_default=True, help="How many at the most.")
 @click.option("--all", "everything", is_flag=True, help="All of them.")
 @click.option("--oldest-first", is_flag=True, help="The other order.")
+@click.option("--csv", "as_csv", is_flag=True, help="Comma-separated values, for a spreadsheet.")
 @as_json_option
-def list_jobs(wanted: Wanted, limit: int, everything: bool, oldest_first: bool, as_json: bool) -> None:
+def list_jobs(wanted: Wanted, limit: int, everything: bool, oldest_first: bool, as_csv: bool, as_json: bool) -> None:
     """List jobs, the newest first; ended jobs alone by their end.
 
     Repeated options are alternatives, different ones must all hold.
@@ -44,16 +46,25 @@ def list_jobs(wanted: Wanted, limit: int, everything: bool, oldest_first: bool, 
       flask jobs list --state failed --queue email --finished-after 2h
       flask jobs list --payload order.id:42
       flask jobs list --type email:send --error timeout --all --json
+      flask jobs list --state failed --all --csv > failed.csv
     """
+    if as_csv and as_json:
+        raise click.UsageError("Give --csv or --json, not both.")
     every = found(wanted, None if everything else limit + 1, newest_first=not oldest_first)
     if as_json:
         shown_rows = map(JobSummary.of, every if everything else islice(every, limit))
         emit_rows(shown_rows, lambda: next(every, None) is not None)
         return
-    shown = list(every if everything else islice(every, limit))
-    table(COLUMNS, rows_of(shown), "No job matches." if wanted.given else "There are no jobs.")
-    if next(every, None) is not None:
-        click.echo(f"{len(shown)} are shown and there are more: --limit N, or --all.", err=True)
+    if as_csv:
+        click.echo(exporting.head(), nl=False)
+        for job in every if everything else islice(every, limit):
+            line = exporting.line_of(JobSummary.of(job))
+            click.echo("\n".join(map(printable, line.split("\n"))), nl=False)
+    else:
+        shown = list(every if everything else islice(every, limit))
+        table(COLUMNS, rows_of(shown), "No job matches." if wanted.given else "There are no jobs.")
+    if not everything and next(every, None) is not None:
+        click.echo(f"{limit} are shown and there are more: --limit N, or --all.", err=True)
 
 
 def rows_of(found_jobs: list[Job]) -> list[tuple[Any, ...]]:

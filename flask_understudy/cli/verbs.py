@@ -1,4 +1,4 @@
-"""What can be done to jobs: retry, cancel and delete, by id or filter; replay, run now and amend, one at a time."""
+"""What can be done to jobs: by id or filter, but for replay and amend, which take one at a time."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from ..operations import jobs as operations
+from ..operations.bulk_acts import check
 from .acting import MOST, Verb, act
 from .finding import Wanted, When, filters
 from .group import audited, jobs, state
@@ -117,19 +118,65 @@ def replay(job_id: str, payload: dict[str, Any] | None, as_json: bool) -> None:
     _told({"id": new, "replayOf": job_id}, f"Job {new} replays {job_id}.", as_json)
 
 
+def _run_now(id: str) -> str:
+    operations.run_now(state(), id)
+    return "due"
+
+
 @jobs.command("run-now")
-@click.argument("job_id", metavar="ID")
-@as_json_option
-def run_now(job_id: str, as_json: bool) -> None:
-    """Let a delayed job run now.
+@_on_many
+def run_now(ids: tuple[str, ...], wanted: Wanted, **how: Any) -> None:
+    """Let delayed jobs run now.
 
     \b
-    Example:
+    Examples:
       flask jobs run-now 5f0c2f4e-…
+      flask jobs run-now --type report:make --created-after 1h
     """
-    with audited("job.run_now", job_id):
-        operations.run_now(state(), job_id)
-    _told({"id": job_id, "outcome": "due"}, f"Job {job_id} is due.", as_json)
+    act(Verb("run_now", "made due", _run_now, question="Run {} now?"), ids, wanted, **how)
+
+
+def _changing(name: str, field: str, to: Any, question: str) -> Verb:
+    """Return the verb that gives jobs another queue or priority.
+
+    Raises:
+        InvalidJob: There is no such queue.
+    """
+    check(state(), name, {field: to})
+
+    def change(id: str) -> str:
+        operations.amend(state(), id, **{field: to})
+        return "changed"
+
+    return Verb(name, "changed", change, {field: to}, question)
+
+
+@jobs.command("change-queue")
+@click.option("--to", required=True, metavar="QUEUE", help="The new queue.")
+@_on_many
+def change_queue(ids: tuple[str, ...], wanted: Wanted, to: str, **how: Any) -> None:
+    """Put jobs that wait into another queue.
+
+    \b
+    Examples:
+      flask jobs change-queue --to email 5f0c2f4e-…
+      flask jobs change-queue --to slow --queue reports --type report:yearly
+    """
+    act(_changing("change_queue", "queue", to, f"Put {{}} into the queue {to}?"), ids, wanted, **how)
+
+
+@jobs.command("change-priority")
+@click.option("--to", required=True, type=click.IntRange(-1000, 1000), help="The new priority; lower runs first.")
+@_on_many
+def change_priority(ids: tuple[str, ...], wanted: Wanted, to: int, **how: Any) -> None:
+    """Give jobs that wait another priority.
+
+    \b
+    Examples:
+      flask jobs change-priority --to 0 5f0c2f4e-…
+      flask jobs change-priority --to 9 --queue email --tag newsletter
+    """
+    act(_changing("change_priority", "priority", to, f"Give {{}} the priority {to}?"), ids, wanted, **how)
 
 
 @jobs.command("amend")

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from ..contrib.api import Problem, not_found, problems
 from ..contrib.api.bodies import parse_json, validated
-from ..rest.callers import require
+from ..rest.callers import require, require_change
 from ..rest.doors import DOORS, Door, act
 from . import browser
 from .pages import bp, rendered
@@ -50,6 +50,7 @@ def do(name: str) -> Response:
     if door is None or door.audit_as is None:
         raise not_found()
     require(door.scope)
+    require_change(door.scope)
     browser.check_form()
     back = browser.own_path(request.form.get("next", ""))
     if name in QUESTIONS and "confirmed" not in request.form:

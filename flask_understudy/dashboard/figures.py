@@ -9,11 +9,9 @@ from typing import Any
 from flask import request
 
 from ..rest import metrics
-from ..rest.metrics import MinuteMetrics
+from ..rest.metrics import Happened
 from .overview import SPANS, charts_of
 from .pages import page
-
-MOST_MINUTES = 1440
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,23 +43,25 @@ class Sums:
 def show_metrics_page() -> dict[str, Any]:
     """Show how the queues do, all of them or one."""
     span, queue = request.args.get("span", "1h"), request.args.get("queue", "")
-    minutes, bars = SPANS.get(span, SPANS["1h"])
-    reach = min(2 * minutes, MOST_MINUTES)
-    found = metrics.show_metrics(metrics.Span(minutes=reach, queue=[queue] if queue else []))
+    minutes, step = SPANS.get(span, SPANS["1h"])
+    of = [queue] if queue else []
+    found = metrics.show_metrics(metrics.Span(minutes=2 * minutes, step=step, queue=of))
+    types = metrics.show_metrics(metrics.Span(minutes=minutes, step=step, queue=of, types=True)).types
     series = found.series or []
-    now, before = series[-minutes:], series[:-minutes]
+    now, before = series[-(minutes // step) :], series[: -(minutes // step)]
     return {
         "queues": found.queues,
+        "types": {name: sums_of([one]) for name, one in (types or {}).items()},
         "queue": queue,
         "span": span if span in SPANS else "1h",
         "spans": list(SPANS),
-        "charts": charts_of(metrics.Metrics(queues=found.queues, series=now), bars),
+        "charts": charts_of(now),
         "sums": sums_of(now) if series else None,
         "before": sums_of(before) if before else None,
     }
 
 
-def sums_of(series: Sequence[MinuteMetrics]) -> Sums:
+def sums_of(series: Sequence[Happened]) -> Sums:
     """Return what happened in some minutes taken together."""
 
     def average(name: str) -> float | None:

@@ -7,7 +7,7 @@ import shlex
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from flask import request, url_for
+from flask import Response, request, url_for
 
 from ..contrib.api import Problem
 from ..contrib.api.bodies import validated
@@ -15,12 +15,14 @@ from ..ledger import STATES, TERMINAL, Job, queries
 from ..operations import queues as queue_operations
 from ..operations.reasons import reason_to_wait
 from ..operations.workflows import reached
-from ..rest import history, jobs, presenting, queues
-from ..rest.callers import caller, state
+from ..rest import exporting, history, jobs, presenting, queues
+from ..rest.callers import caller, require, state
 from ..rest.doors import TokenQuery
 from ..rest.finding import JobsQuery
-from .pages import page
-from .searching import QUALIFIERS, read
+from . import browser
+from .bulks import TITLES
+from .pages import bp, page
+from .searching import QUALIFIERS, Search, read
 
 LIMITS = (25, 50, 100, 200)
 
@@ -31,9 +33,8 @@ TAGGED = "schedule:"
 @page("/jobs", "jobs", title="Jobs", place=2)
 def show_jobs() -> dict[str, Any]:
     """Show the jobs that a search finds, a page at a time; the search stands in the address."""
-    search = read(request.args.get("q", ""))
+    search, wanted = _asked()
     status = request.args.get("status", "")
-    wanted = {**search.wanted, **({"status": [status]} if status in STATES else {})}
     limit = request.args.get("limit", "")
     query = {**wanted, "limit": int(limit) if limit in map(str, LIMITS) else LIMITS[0], "count": True}
     if request.args.get("cursor"):
@@ -56,8 +57,29 @@ def show_jobs() -> dict[str, Any]:
         "filter": json.dumps(wanted) if wanted else "",
         "qualifiers": QUALIFIERS,
         "queues": sorted(queues.show_stats().root),
+        "declared": sorted(queue_operations.names(state())),
+        "titles": TITLES,
         "types": sorted(state().broker.actors),
+        "most_exported": exporting.MOST,
     }
+
+
+@bp.get("/jobs.csv")
+def export_jobs() -> Response:
+    """Download the jobs that a search finds, all pages of it together."""
+    require("read")
+    browser.check_texts(request.args)
+    search, wanted = _asked()
+    if search.problem is not None:
+        raise Problem(422, detail=search.problem)
+    cursor = {"cursor": request.args["cursor"]} if request.args.get("cursor") else {}
+    return exporting.export_jobs(validated(exporting.ExportQuery, {**wanted, **cursor}))
+
+
+def _asked() -> tuple[Search, dict[str, Any]]:
+    """Return what the search box and the tab of a state ask for, together as the fields of a search."""
+    search, status = read(request.args.get("q", "")), request.args.get("status", "")
+    return search, {**search.wanted, **({"status": [status]} if status in STATES else {})}
 
 
 @page("/jobs/<job_id>", "job")

@@ -146,8 +146,9 @@ def _frame() -> dict[str, Any]:
         "csrf": browser.csrf_token,
         "entries": entries,
         "first_entries": FIRST_ENTRIES,
-        "here": request.full_path.rstrip("?"),
+        "here": browser.this_page(),
         "may": lambda scope: caller().may(scope),
+        "may_change": lambda scope: caller().may(scope) and (scope != "tenants" or caller().may("operate")),
         "notice": browser.notice(),
         "root": url_for(f"{bp.name}.show_overview"),
         "who": caller,
@@ -159,7 +160,7 @@ def _frame() -> dict[str, Any]:
 def _failed(error: Exception) -> Response:
     problem = problems.problem_of(error)
     if problem.status == 401:
-        return rendered("sign_in", 401, problem=_said(problem), next=request.full_path.rstrip("?"))
+        return rendered("sign_in", 401, problem=_said(problem), next=browser.this_page())
     response = rendered("problem", problem.status, problem=problem)
     for name, value in problem.headers.items():
         response.headers[name] = value

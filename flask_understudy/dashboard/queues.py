@@ -23,4 +23,9 @@ def show_queue_page(queue_name: str) -> dict[str, Any]:
     queue = queues.show_queue(queue_name)
     found = metrics.show_metrics(metrics.Span(minutes=60, queue=[queue_name]))
     types = sorted(name for name, actor in state().broker.actors.items() if actor.queue_name == queue_name)
-    return {"queue": queue, "figures": found.queues[queue_name], "charts": charts_of(found, 60), "types": types}
+    return {
+        "queue": queue,
+        "figures": found.queues[queue_name],
+        "charts": charts_of(found.series or []),
+        "types": types,
+    }

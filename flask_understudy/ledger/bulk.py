@@ -18,7 +18,8 @@ class Bulk(Base):
         id: Random.
         tenant: Whose jobs it is about; None = every tenant's.
         subject: Who asked for it.
-        action: `retry`, `replay`, `cancel` or `delete`.
+        action: One of `operations.bulk_acts.ACTIONS`.
+        changes: What it changes and to what, such as `{"queue": "email"}`; None = nothing.
         filter: Which jobs, as `ledger.search.Filter` in JSON.
         state: `running`, `completed` or `aborted`.
         most: Jobs it touches at the most.
@@ -38,6 +39,7 @@ class Bulk(Base):
     tenant: Mapped[str | None] = mapped_column(Text)
     subject: Mapped[str] = mapped_column(Text)
     action: Mapped[str] = mapped_column(Text)
+    changes: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     filter: Mapped[dict[str, Any]] = mapped_column(JSON)
     state: Mapped[str] = mapped_column(Text)
     most: Mapped[int]

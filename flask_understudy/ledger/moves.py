@@ -73,7 +73,8 @@ _CLAIMABLE = f"""{FRESH}
 
 CLAIM = f"""
 WITH due AS (SELECT id AS due_id FROM understudy_jobs
-    WHERE id <any:ids> AND <apart:state> = 'waiting' AND {_CLAIMABLE} AND <unsynced> <skip locked>)
+    WHERE id <any:ids> AND (:any_queue OR queue = :queue) AND <apart:state> = 'waiting' AND {_CLAIMABLE} AND <unsynced>
+    <skip locked>)
 UPDATE understudy_jobs SET {_CLAIMED}"""  # noqa: S608
 
 CLAIM_NEXT = f"""
@@ -195,9 +196,9 @@ RETURNING id, queue, priority, <ms:run_at>, tenant, gate"""
 
 CRASHES = "SELECT crashes FROM understudy_jobs WHERE id = :id"
 
-HASTEN_ONE = """
+MAKE_DUE = """
 UPDATE understudy_jobs SET state = 'waiting', run_at = <now>
-WHERE id = :id AND state = 'delayed' RETURNING id, queue, priority, <ms:run_at>, tenant, gate"""
+WHERE id <any:ids> AND state = 'delayed' RETURNING id, queue, priority, <ms:run_at>, tenant, gate"""
 
 #: What is NULL stays as it is.
 AMEND = f"""
@@ -210,7 +211,8 @@ UPDATE understudy_jobs SET priority = coalesce(:priority, priority), queue = coa
     debounce_key = CASE WHEN :moved THEN NULL ELSE debounce_key END,
     state = CASE WHEN CAST(:run_at AS text) IS NULL THEN state
         WHEN <time:CAST(:run_at AS text)> > <now> THEN 'delayed' ELSE 'waiting' END
-WHERE id = :id AND state IN ('waiting', 'delayed') RETURNING id, queue, priority, <ms:{TURN}>, tenant, gate"""  # noqa: S608
+WHERE id <any:ids> AND state IN ('waiting', 'delayed')
+RETURNING id, queue, priority, <ms:{TURN}>, tenant, gate, state"""  # noqa: S608
 
 #: The jobs of an open batch are kept, as its progress is counted by them.
 _FREE = """(batch_id IS NULL OR NOT EXISTS (SELECT 1 FROM understudy_batches AS b

@@ -14,11 +14,18 @@ NOW = "SELECT <ms:moment> FROM (SELECT <now> AS moment) AS clock"
 
 SINCE = """
 SELECT minute, queue, outcome, CAST(sum(n) AS bigint), CAST(sum(busy_ms) AS bigint), CAST(sum(waited_ms) AS bigint)
-FROM (SELECT <ms:minute> AS minute, queue, outcome, n, busy_ms, waited_ms FROM understudy_rates
+FROM (SELECT <ms:minute> - <ms:minute> % :size AS minute, queue, outcome, n, busy_ms, waited_ms FROM understudy_rates
         WHERE minute >= <time::since>
-    UNION ALL SELECT <ms:at> - <ms:at> % 60000, queue, outcome, n, busy_ms, waited_ms FROM understudy_tallies
+    UNION ALL SELECT <ms:at> - <ms:at> % :size, queue, outcome, n, busy_ms, waited_ms FROM understudy_tallies
         WHERE n > 0 AND at >= <time::since>) AS parts
 GROUP BY minute, queue, outcome"""
+
+OF_ACTORS = """
+SELECT queue, actor, outcome, CAST(sum(n) AS bigint), CAST(sum(busy_ms) AS bigint), CAST(sum(waited_ms) AS bigint)
+FROM (SELECT actor, queue, outcome, n, busy_ms, waited_ms FROM understudy_rates WHERE minute >= <time::since>
+    UNION ALL SELECT actor, queue, outcome, n, busy_ms, waited_ms FROM understudy_tallies
+        WHERE n > 0 AND at >= <time::since>) AS parts
+GROUP BY queue, actor, outcome"""
 
 EVER = """
 SELECT queue, actor, outcome, CAST(sum(n) AS bigint), CAST(sum(busy_ms) AS bigint), CAST(sum(waited_ms) AS bigint)
@@ -29,7 +36,7 @@ GROUP BY queue, actor, outcome ORDER BY queue, actor, outcome"""
 
 @dataclass(frozen=True, slots=True)
 class Happened:
-    """How many attempts of a queue ended with an outcome in one minute; times are sums in ms."""
+    """How many attempts of a queue ended with an outcome in one step of time; times are sums in ms."""
 
     minute_ms: int
     queue: str
@@ -40,8 +47,8 @@ class Happened:
 
 
 @dataclass(frozen=True, slots=True)
-class Ever:
-    """How many attempts of an actor in a queue ended with an outcome since counting began; times are sums in ms."""
+class OfActor:
+    """How many attempts of an actor in a queue ended with an outcome in some time; times are sums in ms."""
 
     queue: str
     actor: str
@@ -53,7 +60,7 @@ class Ever:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What happened in a stretch of whole minutes and the one that runs.
+    """What happened in a stretch of whole steps of time and the one that runs.
 
     Attributes:
         since_ms: Its beginning, in ms since 1970.
@@ -98,7 +105,7 @@ class Sums:
     busy_ms: int = 0
     waited_ms: int = 0
 
-    def add(self, row: Happened) -> None:
+    def add(self, row: Happened | OfActor) -> None:
         """Add a row."""
         setattr(self, row.outcome, getattr(self, row.outcome) + row.n)
         if row.outcome == "completed":
@@ -126,17 +133,29 @@ class Sums:
         return self.waited_ms / self.completed if self.completed else None
 
 
-def since(database: Database, minutes: int) -> Window:
-    """Return what happened in the last whole `minutes` and the minute that runs, folded or not."""
+def since(database: Database, steps: int, minutes: int = 1) -> Window:
+    """Return what happened in the last whole `steps`, each so many `minutes` long, and in the one that runs."""
+    size = minutes * MINUTE_MS
     with database.engine.connect() as connection:
         now = int(run(connection, NOW).scalar_one())
-        begin = now - now % MINUTE_MS - minutes * MINUTE_MS
-        text = moment(datetime.fromtimestamp(begin / 1000, UTC))
-        rows = [Happened(*row) for row in run(connection, SINCE, since=text)]
+        begin = now - now % size - steps * size
+        rows = [Happened(*row) for row in run(connection, SINCE, since=_text(begin), size=size)]
     return Window(begin, now, rows)
 
 
-def ever(database: Database) -> list[Ever]:
+def of_actors(database: Database, minutes: int) -> list[OfActor]:
+    """Return what each actor did in the last whole `minutes` and the minute that runs, by queue and outcome."""
+    with database.engine.connect() as connection:
+        now = int(run(connection, NOW).scalar_one())
+        found = run(connection, OF_ACTORS, since=_text(now - now % MINUTE_MS - minutes * MINUTE_MS))
+        return [OfActor(*row) for row in found]
+
+
+def _text(at_ms: int) -> str:
+    return str(moment(datetime.fromtimestamp(at_ms / 1000, UTC)))
+
+
+def ever(database: Database) -> list[OfActor]:
     """Return what happened since counting began: sums that never fall."""
     with database.engine.connect() as connection:
-        return [Ever(*row) for row in run(connection, EVER)]
+        return [OfActor(*row) for row in run(connection, EVER)]

@@ -10,30 +10,27 @@ import inspect
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ..context import Principal
-from ..errors import InvalidJob, JobConflict, JobNotFound
-from ..ledger import CANCELLED, DELAYED, FAILED, LIVE, STATES, TERMINAL, WAITING, AuditLine, Bulk, Job, transitions
+from ..errors import JobConflict, JobNotFound
+from ..ledger import AuditLine, Bulk, Job
 from ..ledger.filter import Filter, Known
 from ..ledger.scope import Scope
 from ..ledger.search import Search
 from ..ledger.statements import run
 from ..redaction import withholds_all, withholds_at
 from ..state import State
-from . import audit, jobs, queues
-from .jobs import announce
-from .reopening import reopen
+from . import audit, queues
+from .bulk_acts import ACTIONS, NOTHING, Changes, act, check, narrowed
 from .transaction import joined_session, transaction
 
-#: What a bulk can do, and to jobs of which states.
-ACTIONS = {"retry": (FAILED, CANCELLED), "replay": STATES, "cancel": LIVE, "delete": (*TERMINAL, DELAYED, WAITING)}
 RUNNING, COMPLETED = "running", "completed"
 BATCH = 500
 MOST = 1_000_000
@@ -44,6 +41,23 @@ UPDATE understudy_bulks SET state = 'aborted', finished_at = <now>
 WHERE id = :id AND state = 'running' AND (:any_tenant OR tenant = :tenant) RETURNING id"""
 
 NOW = "SELECT <ms:at> FROM (SELECT <now> AS at) AS clock"
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What a bulk would find.
+
+    Attributes:
+        matched: Jobs that it can be done to.
+        is_exact: Whether they are so many; else there are at least that many.
+        left: Jobs that are meant as well, and stay as they are; None = too many to count.
+        sample: The first few of those that it can be done to.
+    """
+
+    matched: int
+    is_exact: bool
+    left: int | None
+    sample: Sequence[Job]
 
 
 def known(state: State) -> Known:
@@ -67,24 +81,6 @@ def _showing(state: State, position: int | None) -> list[str]:
     return [actor.actor_name for actor in actors if position is None or not withholds_at(actor, position)]
 
 
-def narrowed(action: str, wanted: Filter) -> Filter:
-    """Return the filter without the states whose jobs an action cannot be done to, or is not meant for unasked.
-
-    Raises:
-        InvalidJob: The action is unknown, or none of the states that the filter names is left.
-    """
-    if action not in ACTIONS:
-        raise InvalidJob(f"{action!r} is no bulk action; there are {', '.join(ACTIONS)}.")
-    able = ACTIONS[action]
-    if set(able) == set(STATES) or (wanted.ids and not wanted.states):
-        return wanted
-    meant = wanted.states or (TERMINAL if action == "delete" else able)  # what waits is deleted when asked for by name
-    states = tuple(name for name in able if name in meant)
-    if not states:
-        raise InvalidJob(f"{action} is for jobs that are {', '.join(able)}; none is when {' or '.join(wanted.states)}.")
-    return replace(wanted, states=states)
-
-
 def count(state: State, scope: Scope, wanted: Filter) -> tuple[int, bool]:
     """Return how many jobs a filter finds now, and whether that is exact."""
     return Search(state.database, scope, wanted, known(state)).count()
@@ -95,21 +91,46 @@ def sample(state: State, scope: Scope, wanted: Filter) -> Sequence[Job]:
     return Search(state.database, scope, wanted, known(state)).page(SAMPLE).jobs
 
 
-def start(state: State, principal: Principal, scope: Scope, action: str, wanted: Filter, most: int = MOST) -> Bulk:
+def trial(state: State, scope: Scope, action: str, wanted: Filter) -> Trial:
+    """Return what a bulk would find now.
+
+    Raises:
+        InvalidJob: The action is unknown, or none of the states that the filter names allows it.
+    """
+    meant = narrowed(action, wanted)
+    if wanted.ids and not wanted.states:
+        meant = replace(wanted, states=ACTIONS[action])
+    n, is_exact = count(state, scope, meant)
+    total, total_is_exact = count(state, scope, wanted)
+    left = max(0, total - n) if is_exact and total_is_exact else None
+    return Trial(n, is_exact, left, sample(state, scope, meant))
+
+
+def start(
+    state: State,
+    principal: Principal,
+    scope: Scope,
+    action: str,
+    wanted: Filter,
+    most: int = MOST,
+    changes: Changes = NOTHING,
+) -> Bulk:
     """Ask for a bulk; the clock does it, or whoever calls `step`.
 
     Args:
         state: The application's side of the library.
         principal: Who asks.
         scope: Whose jobs may be touched.
-        action: `retry`, `replay`, `cancel` or `delete`.
+        action: One of `bulk_acts.ACTIONS`.
         wanted: Which jobs.
         most: Jobs it touches at the most.
+        changes: What the action changes and to what; see `bulk_acts.check`.
 
     Raises:
-        InvalidJob: The action is unknown, or none of the states that the filter names allows it.
+        InvalidJob: The action is unknown, none of the states that the filter names allows it, or it cannot change that.
     """
     wanted = narrowed(action, wanted)
+    check(state, action, changes)
     with state.database.statement() as connection:
         now = datetime.fromtimestamp((run(connection, NOW).scalar_one() + 1) / 1000, UTC)
     meant = _until(wanted, now)
@@ -119,6 +140,7 @@ def start(state: State, principal: Principal, scope: Scope, action: str, wanted:
         tenant=scope.tenant,
         subject=principal.subject,
         action=action,
+        changes=dict(changes) or None,
         filter=_to_json(meant),
         state=RUNNING,
         most=most,
@@ -148,7 +170,13 @@ def _told(principal: Principal, bulk: Bulk, counts: dict[str, int]) -> list[Audi
         return []
     others = sorted(counts.keys() - {principal.tenant})
     lines = [
-        audit.line(principal, "bulk.start", bulk.id, None, {"action": bulk.action, "expected": counts[name]})
+        audit.line(
+            principal,
+            "bulk.start",
+            bulk.id,
+            None,
+            {"action": bulk.action, **(bulk.changes or NOTHING), "expected": counts[name]},
+        )
         for name in others
     ]
     for name, line in zip(others, lines, strict=True):
@@ -184,41 +212,23 @@ def _step(state: State, session: Session, bulk: Bulk, n: int, told: list[Callabl
     search = Search(state.database, scope, wanted, known(state), newest_first=False)
     place = (bulk.place_at, bulk.place_id) if bulk.place_at and bulk.place_id else None
     page = search.page(min(n, bulk.most - bulk.matched), place)
-    done = _act(state, session.connection(), bulk.action, page.jobs, told)
+    done = act(state, session.connection(), bulk.action, bulk.changes or NOTHING, page.jobs, told)
     bulk.matched += len(page.jobs)
     bulk.done += done
     bulk.skipped += len(page.jobs) - done
     if page.after is None or bulk.matched >= bulk.most:
         bulk.state, bulk.finished_at = COMPLETED, datetime.now(UTC)
         asker = Principal(bulk.subject, bulk.tenant or "")
-        detail = {"action": bulk.action, "matched": bulk.matched, "done": bulk.done, "skipped": bulk.skipped}
+        detail = {
+            "action": bulk.action,
+            **(bulk.changes or NOTHING),
+            "matched": bulk.matched,
+            "done": bulk.done,
+            "skipped": bulk.skipped,
+        }
         session.add(audit.line(asker, "bulk.end", bulk.id, None, detail))
     else:
         bulk.place_at, bulk.place_id = page.after
-
-
-def _act(
-    state: State, connection: Connection, action: str, found: Sequence[Job], told: list[Callable[[], None]]
-) -> int:
-    ids = [job.id for job in found]
-    if not ids:
-        return 0
-    match action:
-        case "retry":
-            due = reopen(state, connection, found, "Reopened by a bulk")
-            told.append(lambda: announce(state, due))
-            return len(due)
-        case "cancel":
-            cancelled = transitions.cancel(connection, ids, "cancelled")
-            asked = transitions.request_cancel(connection, ids)
-            transitions.record_event(connection, list(cancelled), "cancelled", "Cancelled by a bulk")
-            transitions.record_event(connection, list(asked), "cancel_requested", "Asked to stop by a bulk")
-            return len(cancelled) + len(asked)
-        case "delete":
-            transitions.cancel(connection, ids, "deleted")
-            return transitions.delete(connection, ids)
-        case _:
-            return jobs.replay_within(state, connection, ids, told)
 
 
 def abort(state: State, bulk_id: str, scope: Scope) -> Bulk:

@@ -93,9 +93,10 @@ def retry(state: State, id: str, scope: Scope = EVERYTHING) -> None:
 
 
 def announce(state: State, due: Sequence[Due]) -> None:
-    """Announce jobs that wait; when the broker cannot, workers find them in the ledger."""
+    """Announce jobs that wait, and are not held back; when the broker cannot, workers find them in the ledger."""
     try:
-        state.transport.announce(due)
+        if heard := [job for job in due if not job.is_gated]:
+            state.transport.announce(heard)
     except TransportError as problem:
         logger.debug("Not announced: %s", problem)
 
@@ -184,11 +185,10 @@ def run_now(state: State, id: str, scope: Scope = EVERYTHING) -> None:
     """
     job = existing(state, id, scope)
     with transaction(state) as connection:
-        due = transitions.hasten_one(connection, id, fair=state.config.fair)
-        if due is not None:
-            transitions.record_event(connection, id, "hastened", "Made due by hand")
-    if due is not None:
-        after_commit(state, lambda: announce(state, [due]))
+        due = transitions.make_due(connection, [id], fair=state.config.fair)
+        transitions.record_event(connection, [job.id for job in due], "hastened", "Made due by hand")
+    if due:
+        after_commit(state, lambda: announce(state, due))
     elif job.state != WAITING:
         raise JobConflict(f"Job {id} is {job.state}; only a delayed job can be made due.")
 
@@ -220,8 +220,8 @@ def amend(
         InvalidJob: A value cannot be; nothing was changed.
     """
     job = existing(state, id, scope)
-    if priority is not None and not -1000 <= priority <= 1000:
-        raise InvalidJob(f"priority is {priority!r}; it takes a whole number from -1000 to 1000.")
+    if priority is not None:
+        check_priority(priority)
     if queue is not None:
         check_queue(state, queue)
     if run_at is not None:
@@ -236,7 +236,7 @@ def amend(
     with transaction(state) as connection:
         due = transitions.amend(
             connection,
-            id,
+            [id],
             priority=priority,
             queue=queue,
             run_at=moment(run_at),
@@ -244,11 +244,20 @@ def amend(
             kwargs=kwargs,
             fair=state.config.fair,
         )
-        if due is not None:
-            transitions.record_event(connection, id, "amended", "Changed by hand")
-    if due is None:
+        transitions.record_event(connection, [each.id for each in due], "amended", "Changed by hand")
+    if not due:
         raise JobConflict(f"Job {id} is {job.state}; only a job that waits can be changed.")
-    after_commit(state, lambda: announce(state, [due]))
+    after_commit(state, lambda: announce(state, due))
+
+
+def check_priority(priority: int) -> None:
+    """Refuse a priority that no job can have.
+
+    Raises:
+        InvalidJob: It is no whole number from -1000 to 1000.
+    """
+    if isinstance(priority, bool) or not isinstance(priority, int) or not -1000 <= priority <= 1000:
+        raise InvalidJob(f"priority is {priority!r}; it takes a whole number from -1000 to 1000.")
 
 
 def delete(state: State, id: str, scope: Scope = EVERYTHING, *, stop: bool = False) -> str:

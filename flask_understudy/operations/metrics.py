@@ -38,8 +38,8 @@ class QueueMetrics:
 
 
 @dataclass(frozen=True, slots=True)
-class Minute:
-    """What happened in one minute, which began `at_ms` after the beginning of 1970."""
+class Step:
+    """What happened in one step of time, which began `at_ms` after the beginning of 1970."""
 
     at_ms: int
     sums: rates.Sums
@@ -70,11 +70,28 @@ def of_queues(state: State, scope: Scope = EVERYTHING, *, with_rates: bool = Tru
     }
 
 
-def series(state: State, minutes: int, queues: Sequence[str] = ()) -> list[Minute]:
-    """Return what happened in each of the last minutes, the one that runs being the last; of some queues or all."""
-    window = rates.since(state.database, minutes - 1)
-    sums = {window.since_ms + n * MINUTE_MS: rates.Sums() for n in range(minutes)}
+def series(state: State, minutes: int, queues: Sequence[str] = (), *, step: int = 1) -> list[Step]:
+    """Return what happened in the last minutes, step by step; the last one is the step that runs.
+
+    Args:
+        state: The application's side of the library.
+        minutes: How far it goes back; rounded up to whole steps.
+        queues: Of which queues; none = all.
+        step: Minutes that are told together; steps begin at multiples of it since 1970.
+    """
+    n = -(-minutes // step)
+    window = rates.since(state.database, n - 1, step)
+    sums = {window.since_ms + i * step * MINUTE_MS: rates.Sums() for i in range(n)}
     for row in window.rows:
         if row.minute_ms in sums and (not queues or row.queue in queues):
             sums[row.minute_ms].add(row)
-    return [Minute(at, found) for at, found in sums.items()]
+    return [Step(at, found) for at, found in sums.items()]
+
+
+def of_types(state: State, minutes: int, queues: Sequence[str] = ()) -> dict[str, rates.Sums]:
+    """Return what the jobs of each type did in the last minutes; of some queues or all."""
+    found: dict[str, rates.Sums] = {}
+    for row in rates.of_actors(state.database, minutes - 1):
+        if not queues or row.queue in queues:
+            found.setdefault(row.actor, rates.Sums()).add(row)
+    return dict(sorted(found.items()))

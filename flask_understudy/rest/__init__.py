@@ -16,6 +16,7 @@ from . import (  # noqa: F401 - they declare the routes
     deliveries,
     document,
     events,
+    exporting,
     failures,
     following,
     history,

@@ -8,7 +8,7 @@ from flask import Response, render_template, request
 from itsdangerous import BadSignature
 from pydantic import Field, StringConstraints
 
-from ..contrib.api import Body, not_found
+from ..contrib.api import Body
 from ..errors import JobConflict
 from ..ledger import Approval
 from ..operations import approvals as operations
@@ -150,8 +150,6 @@ def show_approval(token: str) -> Response:
 
 def decide_approval(token: str) -> Response:
     """Decide what the link is about, once. The token in the link is what a forger of requests does not have."""
-    if token in {"approve", "reject"}:  # no token, but a door of the approval with the id "link", which there never is
-        raise not_found()
     approval = _signed(token)
     if approval is None:
         return _page(None, 404)
@@ -191,7 +189,7 @@ def _page(approval: Approval | None, status: int, problem: str = "") -> Response
 
 def _by_link(view: Any, method: str) -> None:
     view.__guard__ = "link"
-    bp.add_url_rule("/approvals/link/<token>", view_func=view, methods=[method])
+    bp.add_url_rule("/decide/<token>", view_func=view, methods=[method])
 
 
 _by_link(show_approval, "GET")

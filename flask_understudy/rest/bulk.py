@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
 from ..contrib.api import Answer, Body, invalid, not_found
+from ..errors import InvalidJob
 from ..ledger import Bulk
 from ..ledger.filter import Filter
 from ..operations import bulk as operations
+from ..operations.bulk_acts import CHANGED, check
 from .callers import caller, state
 from .doors import door, note
-from .finding import Wanted, filter_of, scope_of
+from .finding import Wanted, Word, filter_of, scope_of
 from .shapes import Instant, JobSummary, Shape
 
 TAG = "Bulks"
@@ -24,7 +27,11 @@ MOST_TOLD = 100
 class BulkOrder(Body):
     """What shall be done to which jobs."""
 
-    action: Literal["retry", "replay", "cancel", "delete"]
+    action: Literal["retry", "replay", "run_now", "change_queue", "change_priority", "cancel", "delete"]
+    queue: Word | None = Field(default=None, description="The new queue, for `change_queue`.")
+    priority: int | None = Field(
+        default=None, ge=-1000, le=1000, description="The new priority, for `change_priority`; lower runs first."
+    )
     filter: Wanted | None = Field(default=None, description="Which jobs; the parameters of a search.")
     ids: list[Annotated[str, StringConstraints(max_length=64)]] | None = Field(
         default=None, min_length=1, max_length=10_000
@@ -36,9 +43,13 @@ class BulkOrder(Body):
 class DryRun(Shape):
     """What a bulk would find."""
 
-    matched: int
+    matched: int = Field(description="Jobs that it can be done to.")
     touched: int = Field(description="Of them those that it would touch, as `limit` says.")
     matched_is_exact: bool = Field(description="False = there are at least that many.")
+    left: int | None = Field(
+        description="Jobs that are meant as well and stay as they are, as their state does not allow it; null = too "
+        "many to count."
+    )
     sample: list[JobSummary]
 
 
@@ -47,11 +58,13 @@ class BulkShape(Shape):
 
     id: str
     action: str
+    queue: str | None = Field(description="The new queue of `change_queue`.")
+    priority: int | None = Field(description="The new priority of `change_priority`.")
     state: str = Field(description="running, completed or aborted.")
     expected: int | None = Field(description="Jobs there were when it was asked for; null = too many to count.")
     matched: int = Field(description="Jobs looked at so far.")
     done: int
-    skipped: int = Field(description="Jobs whose state did not allow it.")
+    skipped: int = Field(description="Jobs whose state did not allow it, or that were like that already.")
     limit: int
     created_by: str
     created_at: Instant
@@ -63,6 +76,8 @@ class BulkShape(Shape):
         return cls(
             id=bulk.id,
             action=bulk.action,
+            queue=(bulk.changes or {}).get("queue"),
+            priority=(bulk.changes or {}).get("priority"),
             state=bulk.state,
             expected=bulk.expected,
             matched=bulk.matched,
@@ -88,19 +103,18 @@ def start_bulk(body: BulkOrder) -> Any:
     """Do one thing to all jobs of a filter, or to those named. The clock does it in steps."""
     here, who = state(), caller()
     scope = scope_of(who, body.filter or Wanted())
-    wanted = _wanted(body)
-    wanted = operations.narrowed(body.action, wanted)
-    note(action=body.action, dry_run=body.dry_run, **_told(body))
+    wanted, changes = _wanted(body), _changes(body)
+    note(action=body.action, dry_run=body.dry_run, **changes, **_told(body))
     if body.dry_run:
-        n, is_exact = operations.count(here, scope, wanted)
-        found = operations.sample(here, scope, wanted)
+        trial = operations.trial(here, scope, body.action, wanted)
         return DryRun(
-            matched=n,
-            touched=min(n, body.limit),
-            matched_is_exact=is_exact,
-            sample=[JobSummary.of(job) for job in found[: body.limit]],
+            matched=trial.matched,
+            touched=min(trial.matched, body.limit),
+            matched_is_exact=trial.is_exact,
+            left=trial.left,
+            sample=[JobSummary.of(job) for job in trial.sample[: body.limit]],
         )
-    bulk = operations.start(here, who.principal, scope, body.action, wanted, body.limit)
+    bulk = operations.start(here, who.principal, scope, body.action, wanted, body.limit, changes)
     note(target=bulk.id, tenant=bulk.tenant)
     return BulkShape.of(bulk), 202
 
@@ -136,6 +150,26 @@ def _told(body: BulkOrder) -> dict[str, Any]:
     if body.filter.payload:
         told["payload"] = [text.partition(":")[0] for text in body.filter.payload]
     return {"filter": told}
+
+
+def _changes(body: BulkOrder) -> dict[str, Any]:
+    """Return what the action changes and to what.
+
+    Raises:
+        Problem: 422, it lacks that, takes none, or there is no such queue.
+    """
+    given = {name: value for name in ("queue", "priority") if (value := getattr(body, name)) is not None}
+    try:
+        check(state(), body.action, given)
+    except InvalidJob as problem:
+        raise invalid(_field_of(body.action, given), str(problem)) from None
+    return given
+
+
+def _field_of(action: str, given: Mapping[str, Any]) -> str:
+    """Return the field to blame: one that the action does not take, else its own."""
+    own = CHANGED.get(action)
+    return next((name for name in given if name != own), str(own))
 
 
 def _wanted(body: BulkOrder) -> Filter:

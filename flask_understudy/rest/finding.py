@@ -73,12 +73,22 @@ class PageOfTenant(PageOf):
     tenant: Word | None = Field(default=None, description="For callers who may see every tenant.")
 
 
-class JobsQuery(Wanted, PageOf):
-    """A search."""
+class Sorted(Wanted, PageOf):
+    """A search, in an order."""
 
     sort: Literal["-created_at", "created_at", "-finished_at", "finished_at"] = Field(
         default="-created_at", description="Ended jobs alone are always sorted by their end, others by their creation."
     )
+
+    @property
+    def is_newest_first(self) -> bool:
+        """Whether the latest job comes first."""
+        return self.sort.startswith("-")
+
+
+class JobsQuery(Sorted):
+    """A search."""
+
     count: bool = Field(default=False, description="Whether to count the jobs as well.")
 
 

@@ -87,7 +87,7 @@ def find_jobs(query: JobsQuery) -> JobPage:
     A page may hold fewer jobs than asked for, or none, and still lead on: a search that no index answers reads a
     limited number of jobs at a time.
     """
-    search = search_of(state(), caller(), query, newest_first=query.sort.startswith("-"))
+    search = search_of(state(), caller(), query, newest_first=query.is_newest_first)
     page = search.page(query.limit, place_of(query))
     total, is_exact = search.count() if query.count else (None, None)
     return JobPage(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 from pydantic import Field
 
 from ..contrib.api import Body, Many, invalid
+from ..ledger.rates import Sums
 from ..operations import metrics as operations
 from ..operations import queues as queue_operations
 from .callers import Caller, caller, state
@@ -19,11 +21,22 @@ _UNTOLD = " null without the scope 'tenants': what happened is not counted by te
 _WINDOW = f" In the last {operations.WINDOW_MINUTES} minutes and the one that runs."
 
 
+MOST_MINUTES = 30 * 1440
+MOST_STEPS = 1440
+
+
 class Span(Body):
     """How far back the series goes, and what it is about."""
 
-    minutes: int = Field(default=60, ge=1, le=1440, description="Minutes of the series.")
+    minutes: int = Field(default=60, ge=1, le=MOST_MINUTES, description="Minutes of the series, up to 30 days.")
+    step: int = Field(
+        default=1,
+        ge=1,
+        le=1440,
+        description=f"Minutes of the series that are told together; up to {MOST_STEPS} steps.",
+    )
     queue: Many = Field(default=[], description="Queues of the series; default: all.")
+    types: bool = Field(default=False, description="Whether to tell what the jobs of each type did, too.")
 
 
 class QueueMetrics(Shape):
@@ -46,10 +59,9 @@ class QueueMetrics(Shape):
     )
 
 
-class MinuteMetrics(Shape):
-    """What happened in one minute."""
+class Happened(Shape):
+    """What happened in some time."""
 
-    minute: Instant = Field(description="Its beginning.")
     completed: int
     failed: int = Field(description="Jobs that failed for good.")
     retried: int = Field(description="Attempts that failed and are followed by another.")
@@ -58,11 +70,20 @@ class MinuteMetrics(Shape):
     average_wait_ms: float | None = Field(description="Of the attempts that completed.")
 
 
+class StepMetrics(Happened):
+    """What happened in one step of time."""
+
+    minute: Instant = Field(description="Its beginning.")
+
+
 class Metrics(Shape):
     """How the queues do."""
 
     queues: dict[str, QueueMetrics]
-    series: list[MinuteMetrics] | None = Field(description="The last one is the minute that runs." + _UNTOLD)
+    series: list[StepMetrics] | None = Field(description="The last one is the step that runs." + _UNTOLD)
+    types: dict[str, Happened] | None = Field(
+        description="What jobs of each type did in these minutes; null unless asked for." + _UNTOLD
+    )
 
 
 def sees_everything(who: Caller) -> bool:
@@ -72,17 +93,24 @@ def sees_everything(who: Caller) -> bool:
 
 @door("/metrics", scope="read", tag=TAG, query=Span, answers={200: Metrics})
 def show_metrics(query: Span) -> Metrics:
-    """Show how each queue does, and what happened in each of the last minutes."""
+    """Show how each queue does, and what happened in each of the last minutes or longer steps."""
     who = caller()
+    if query.minutes > query.step * MOST_STEPS:
+        least = -(-query.minutes // MOST_STEPS)
+        raise invalid(
+            "step", f"{query.minutes} minutes are told in up to {MOST_STEPS} steps; it takes {least} or more."
+        )
     for name in query.queue:
         if name not in queue_operations.names(state()):
             raise invalid("queue", f"No queue is named {name[:80]!r}.")
     told = sees_everything(who)
     queues = operations.of_queues(state(), who.scope, with_rates=told)
-    minutes = operations.series(state(), query.minutes, query.queue) if told else None
+    series = operations.series(state(), query.minutes, query.queue, step=query.step) if told else None
+    types = operations.of_types(state(), query.minutes, query.queue) if told and query.types else None
     return Metrics(
         queues={name: _queue(found) for name, found in queues.items()},
-        series=None if minutes is None else [_minute(minute) for minute in minutes],
+        series=None if series is None else [_step(one) for one in series],
+        types=None if types is None else {name: Happened(**_sums(sums)) for name, sums in types.items()},
     )
 
 
@@ -101,17 +129,19 @@ def _queue(found: operations.QueueMetrics) -> QueueMetrics:
     )
 
 
-def _minute(found: operations.Minute) -> MinuteMetrics:
-    sums = found.sums
-    return MinuteMetrics(
-        minute=datetime.fromtimestamp(found.at_ms / 1000, UTC),
-        completed=sums.completed,
-        failed=sums.failed,
-        retried=sums.retried,
-        cancelled=sums.cancelled,
-        average_duration_ms=_rounded(sums.average_busy_ms),
-        average_wait_ms=_rounded(sums.average_waited_ms),
-    )
+def _step(found: operations.Step) -> StepMetrics:
+    return StepMetrics(minute=datetime.fromtimestamp(found.at_ms / 1000, UTC), **_sums(found.sums))
+
+
+def _sums(sums: Sums) -> dict[str, Any]:
+    return {
+        "completed": sums.completed,
+        "failed": sums.failed,
+        "retried": sums.retried,
+        "cancelled": sums.cancelled,
+        "average_duration_ms": _rounded(sums.average_busy_ms),
+        "average_wait_ms": _rounded(sums.average_waited_ms),
+    }
 
 
 def _rounded(value: float | None, digits: int = 1) -> float | None:

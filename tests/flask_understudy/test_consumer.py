@@ -10,7 +10,8 @@ import pytest
 import redis
 
 from flask_understudy import current_job
-from flask_understudy.consumer import MOST_AHEAD, Capacity
+from flask_understudy.consumer import MOST_AHEAD, Capacity, LedgerConsumer
+from flask_understudy.operations.jobs import amend
 from tests.flask_understudy.conftest import MakeSite, Site
 from tools.servers import RedisServer
 from tools.waiting import wait_for
@@ -40,6 +41,28 @@ def test_an_urgent_job_goes_before_ten_thousand_others(crossed_site: Site) -> No
     position = [name for _, name in started].index("urgent")
     assert position <= claimed + site.state.config.concurrency
     assert job.started_at is not None
+
+
+@pytest.mark.requirement("G09", "G11")
+def test_what_is_claimed_while_the_worker_is_asked_to_stop_is_handed_back(site: Site, monkeypatch: Any) -> None:
+    @site.jobs.actor()
+    def work() -> None: ...
+
+    message, process, capacity = work.send(), site.process(), Capacity(1)
+    consumer = LedgerConsumer(process, capacity, "default", 0.01)
+    claim = consumer._claim
+
+    def claim_late(places: int) -> Any:
+        claimed = claim(places)
+        process.stopping.set()
+        return claimed
+
+    monkeypatch.setattr(consumer, "_claim", claim_late)
+    assert next(consumer) is None
+    assert process.writer.flush(10)
+    job = site.job(message)
+    assert (job.state, job.attempt, job.hand_backs, process.held()) == ("waiting", 0, 1, [])
+    assert capacity.acquire(1, 0) == 1
 
 
 @pytest.mark.requirement("C06", "G12", "G07")
@@ -212,6 +235,29 @@ def test_duplicate_and_stale_announcements_run_nothing_twice(
         site.eventually("completed", message)
     wait_for(lambda: not site.state.transport.depths(["default"])["default"], "the stale ids to be taken")
     assert sorted(runs) == list(range(50))
+
+
+def test_a_job_that_was_moved_is_left_to_its_new_queue(make_site: MakeSite, ledger_url: str, redis_url: str) -> None:
+    site = make_site(ledger_url, redis_url)
+
+    @site.jobs.actor(queue_name="email")
+    def work() -> None:
+        """Is announced where it was sent first."""
+
+    @site.jobs.actor(queue_name="reports")
+    def other() -> None:
+        """Declares the other queue."""
+
+    id = str(work.send().message_id)
+    assert site.state.transport.depths(["email"]) == {"email": 1}
+    amend(site.state, id, queue="reports")
+
+    def claimed(queue: str) -> list[str]:
+        message = next(LedgerConsumer(site.process(), Capacity(1), queue, 0.01))
+        return [] if message is None else [message.message_id]
+
+    assert claimed("email") == []
+    assert claimed("reports") == [id]
 
 
 @pytest.mark.requirement("G1", "promise-G10", "J02")

@@ -18,13 +18,15 @@
 
   // -- up to date ---------------------------------------------------------------------------------------------------
   const live = () => [...document.querySelectorAll("[data-live][id]")].filter((part) => !("still" in part.dataset));
-  let asking = false;
+  const stale = document.getElementById("stale");
+  let asking = false, fresh = new Date();
 
   const isBusy = (part) => {
     const active = document.activeElement;
     const types = active && part.contains(active) && /^(INPUT|SELECT|TEXTAREA)$/.test(active.tagName) && active.type !== "checkbox";
     const typed = [...part.querySelectorAll("input[name]:not([type=hidden], [type=checkbox], [type=radio]), textarea")];
-    return types || typed.some((field) => field.value !== field.defaultValue) || String(getSelection() || "") !== "" && part.contains(getSelection().anchorNode);
+    const chosen = [...part.querySelectorAll("select")].some((list) => list.selectedIndex > 0 && !list.options[list.selectedIndex].defaultSelected);
+    return types || chosen || typed.some((field) => field.value !== field.defaultValue) || String(getSelection() || "") !== "" && part.contains(getSelection().anchorNode);
   };
 
   async function refresh() {
@@ -33,24 +35,41 @@
     asking = true;
     try {
       const answer = await fetch(location.href, { headers: { Accept: "text/html" }, credentials: "same-origin" });
-      if (!answer.ok) return;
+      if (!answer.ok) return warn({ 401: "You are signed out.", 403: "You may not see this any more.", 404: "This is not there any more." }[answer.status] || `The server answers with an error, ${answer.status}.`);
+      fresh = new Date();
+      if (stale) stale.hidden = true;
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       for (const part of parts) {
         const next = page.getElementById(part.id);
         if (next && !isBusy(part) && next.innerHTML !== part.innerHTML) replace(part, next);
       }
-    } catch { /* the next turn asks again */ } finally { asking = false; }
+    } catch { warn("The server does not answer."); } finally { asking = false; }
+  }
+
+  // The next turn asks again; until then nobody shall take what is old for what is.
+  function warn(why) {
+    if (!stale) return;
+    const text = `${why} This page shows how it was at ${fresh.toLocaleTimeString()}. `;
+    if (stale.hidden || stale.firstChild?.textContent !== text) {
+      const again = document.createElement("a");
+      again.href = location.href;
+      again.textContent = "Load it again";
+      stale.replaceChildren(text, again);
+    }
+    stale.hidden = false;
   }
 
   function replace(part, next) {
     const kept = (selector, key) => new Set([...part.querySelectorAll(selector)].map(key));
     const boxes = kept("input[type=checkbox]:checked", (box) => box.value);
+    const choices = kept("input[type=radio]:checked", (choice) => choice.value);
     const folds = kept("details[open] > summary", (summary) => summary.textContent);
     const row = part.querySelector("[data-current] a")?.getAttribute("href");
     const focused = part.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
     if ("still" in next.dataset) part.dataset.still = "";
     part.replaceChildren(...next.childNodes);
     for (const box of part.querySelectorAll("input[type=checkbox]")) box.checked = boxes.has(box.value);
+    for (const choice of part.querySelectorAll("input[type=radio]")) if (choices.has(choice.value)) choice.checked = true;
     for (const summary of part.querySelectorAll("details > summary")) if (folds.has(summary.textContent)) summary.parentElement.open = true;
     const link = (href) => href && [...part.querySelectorAll("a")].find((one) => one.getAttribute("href") === href);
     link(row)?.closest("[data-row]")?.setAttribute("data-current", "");

@@ -5,7 +5,7 @@ world cannot both win. Functions take a connection and leave the transaction to 
 that, tally it in the same transaction (`ledger.tallies`).
 """
 
-from .changing import amend, cancel, drain, expire, hasten, hasten_one, promote, reopen, request_cancel, wake
+from .changing import amend, cancel, drain, expire, hasten, make_due, promote, reopen, request_cancel, wake
 from .claiming import claim, claim_next, claim_within, strays
 from .ending import MAX_CRASHES, MAX_HAND_BACKS, complete, crashes, end, rescue
 from .records import Claimed, Due, Ending, NewJob, Stray
@@ -33,8 +33,8 @@ __all__ = [
     "expire",
     "forget",
     "hasten",
-    "hasten_one",
     "insert",
+    "make_due",
     "promote",
     "prune",
     "record_event",

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from .. import batches, moves, steps, turns
-from ..job import CANCELLED, FAILED
+from ..job import CANCELLED, DELAYED, FAILED, WAITING
 from ..statements import run
 from ..tallies import Tallies
 from .records import Due
@@ -36,10 +36,10 @@ def hasten(connection: Connection, *, ids: Sequence[str] | None = None, queue: s
     )
 
 
-def hasten_one(connection: Connection, id: str, *, fair: bool = True) -> Due | None:
-    """T2 before its time: make a delayed job due now, whatever its steps sleep or wait for."""
-    steps.hasten(connection, ids=[id])
-    return next(iter(_due(connection, run(connection, moves.HASTEN_ONE, id=id), fair)), None)
+def make_due(connection: Connection, ids: Sequence[str], *, fair: bool = True) -> list[Due]:
+    """T2 before its time: make delayed jobs due now, whatever their steps sleep or wait for; return those that were."""
+    steps.hasten(connection, ids=ids)
+    return _due(connection, run(connection, moves.MAKE_DUE, ids=list(ids)), fair)
 
 
 def wake(connection: Connection, ids: Sequence[str], *, fair: bool = True) -> list[Due]:
@@ -106,7 +106,7 @@ def reopen(connection: Connection, attempts: Mapping[str, int], *, fair: bool = 
 
 def amend(
     connection: Connection,
-    id: str,
+    ids: Sequence[str],
     *,
     priority: int | None = None,
     queue: str | None = None,
@@ -114,16 +114,16 @@ def amend(
     args: str | None = None,
     kwargs: str | None = None,
     fair: bool = True,
-) -> Due | None:
-    """Change a job that is waiting or delayed, but for what is None; return it, or None when it is neither.
+) -> list[Due]:
+    """Change those of the jobs that are waiting or delayed, but for what is None; return them.
 
-    Where it gets another place in the order, it takes a new turn there.
+    Where they get another place in the order, they take new turns there. Those that stay delayed count as held back.
     """
     moved = priority is not None or queue is not None or run_at is not None
     found = run(
         connection,
         moves.AMEND,
-        id=id,
+        ids=list(ids),
         priority=priority,
         queue=queue,
         run_at=run_at,
@@ -131,7 +131,8 @@ def amend(
         kwargs=kwargs,
         moved=moved,
     )
-    return next(iter(_due(connection, found, fair and moved)), None)
+    rows = [(*row[:5], row[5] if row[6] == WAITING else DELAYED) for row in found]
+    return _due(connection, rows, fair and moved)
 
 
 def _due(connection: Connection, rows: Iterable[Any], fair: bool) -> list[Due]:

@@ -13,16 +13,21 @@ from ..statements import run
 from .records import Claimed, Stray
 
 
-def claim(connection: Connection, worker: str, ids: Sequence[str], *, suspects: bool = True) -> list[Claimed]:
+def claim(
+    connection: Connection, worker: str, ids: Sequence[str], *, queue: str | None = None, suspects: bool = True
+) -> list[Claimed]:
     """T4: claim those of the announced jobs that may run now, but for those that a limit concerns: see `limits`.
 
     Args:
         connection: One on which the statement commits by itself, or a transaction.
         worker: The claimer.
         ids: The jobs.
+        queue: Where they are to be; one that was moved since it was announced is left to the workers of its new queue.
+            None = anywhere.
         suspects: Whether jobs are wanted that ended a process before.
     """
-    return _claimed(run(connection, moves.CLAIM, worker=worker, ids=list(ids), suspects=suspects))
+    given = {"any_queue": queue is None, "queue": queue or ""}
+    return _claimed(run(connection, moves.CLAIM, worker=worker, ids=list(ids), suspects=suspects, **given))
 
 
 def claim_next(connection: Connection, worker: str, queue: str, n: int, *, suspects: bool = True) -> list[Claimed]:

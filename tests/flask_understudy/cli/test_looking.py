@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import io
+
 import pytest
 
 from tests.flask_understudy.cli.conftest import Typist
@@ -41,6 +44,8 @@ def test_every_filter_finds_its_job_alone(cli: Typist) -> None:
 
 def test_list_says_that_there_is_more(sqlite_cli: Typist) -> None:
     sent = [sqlite_cli.send() for _ in range(3)]
+    for n, id in enumerate(sent):  # not two within the same millisecond
+        sqlite_cli.site.change(id, created_at=sqlite_cli.site.moment(n - 60))
 
     first = sqlite_cli("list", "--limit", "2", "--oldest-first", "--json").json
     told = sqlite_cli("list", "--limit", "2")
@@ -50,6 +55,21 @@ def test_list_says_that_there_is_more(sqlite_cli: Typist) -> None:
     assert "2 are shown and there are more" in told.err
     assert sqlite_cli("list", "--all", "--json").json["more"] is False
     assert ids(sqlite_cli, "--all") == set(sent)
+
+
+def test_list_is_a_table_for_a_spreadsheet_too(sqlite_cli: Typist) -> None:
+    failed = sqlite_cli.fail("=1+1\nand \x1b[2J more")
+    sqlite_cli.send(priority=-3)
+
+    told = sqlite_cli("list", "--csv", "--all")
+    found = {row["id"]: row for row in csv.DictReader(io.StringIO(told.out))}
+    first = sqlite_cli("list", "--csv", "--limit", "1")
+
+    assert found[failed]["error"] == "ValueError: =1+1\nand  [2J more"
+    assert sorted(row["priority"] for row in found.values()) == ["-3", "3"]
+    assert (len(first.out.splitlines()), told.err) == (2, "")
+    assert "1 are shown and there are more" in first.err
+    assert "not both" in sqlite_cli.fails("list", "--csv", "--json", code=2)
 
 
 def test_empty_list_is_json_too(sqlite_cli: Typist) -> None:

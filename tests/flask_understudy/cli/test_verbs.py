@@ -145,6 +145,38 @@ def test_dry_run_says_what_would_be_touched(sqlite_cli: Typist) -> None:
     assert (done["expected"], done["done"]) == (2, 2)
 
 
+def test_jobs_that_wait_are_changed_by_id_or_filter(cli: Typist) -> None:
+    first, second, failed = cli.send(), cli.send(delay=3_600_000), cli.fail()
+
+    one = cli("change-queue", "--to", "reports", first)
+    dry = cli("change-priority", "--to", "7", "--queue", "reports", "--queue", "email")
+    many = cli("change-priority", "--to", "7", "--queue", "reports", "--queue", "email", "--yes", "--json").json
+    due = cli("run-now", "--type", "mail:send", "--yes")
+
+    assert one.out == f"Job {first}: changed.\n"
+    assert "2 jobs match. 1 other will be left as it is." in dry.out
+    assert (many["done"], many["skipped"]) == (2, 0)
+    assert "1 job made due, 0 skipped." in due.out
+    jobs = [cli.site.job(id) for id in (first, second)]
+    assert [(job.queue, job.priority, job.state) for job in jobs] == [
+        ("reports", 7, "waiting"),
+        ("email", 7, "waiting"),
+    ]
+    assert cli.site.job(failed).priority != 7
+    details = {line["action"]: line["detail"] for line in cli("audit", "--json").json["data"]}
+    assert details["job.change_queue"] == {"outcome": "changed", "queue": "reports"}
+    assert (details["job.change_priority"]["priority"], details["job.change_priority"]["expected"]) == (7, 2)
+
+
+def test_a_queue_that_nobody_declared_changes_nothing(sqlite_cli: Typist) -> None:
+    id = sqlite_cli.send()
+
+    assert "No queue is named 'nowhere'" in sqlite_cli.fails("change-queue", "--to", "nowhere", id, code=2)
+    sqlite_cli("change-priority", "--to", "1001", id, expect=2)
+    assert "only a job that waits" in sqlite_cli.fails("change-priority", "--to", "1", sqlite_cli.fail(), code=1)
+    assert (sqlite_cli.site.job(id).queue, sqlite_cli.audit()) == ("email", [])
+
+
 def test_delete_by_filter_means_ended_jobs(cli: Typist) -> None:
     failed, waiting = cli.fail(tenant="acme"), cli.send(tenant="acme")
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 
 import pytest
 
 from flask_understudy.dashboard.figures import sums_of
-from flask_understudy.rest.metrics import MinuteMetrics
+from flask_understudy.rest.metrics import StepMetrics
 from tests.flask_understudy.dashboard.conftest import Person, signed_in
 from tests.flask_understudy.rest.conftest import Api
 
 
-def minute(completed: int, retried: int, failed: int, run_ms: float | None) -> MinuteMetrics:
-    return MinuteMetrics(
+def minute(completed: int, retried: int, failed: int, run_ms: float | None) -> StepMetrics:
+    return StepMetrics(
         minute=datetime(2026, 1, 1, tzinfo=UTC),
         completed=completed,
         retried=retried,
@@ -40,12 +41,28 @@ def test_it_shows_what_happened_in_all_queues_and_in_one(operator: Person) -> No
     page = operator.see("/metrics-ui")
     assert "50.0 %" in page and "<svg" in page and "The 1h before" in page
     assert "100.0 %" in operator.see("/metrics-ui?queue=reports&span=6h")
+    for span in ("24h", "7d"):
+        assert f"The {span} before" in operator.see(f"/metrics-ui?span={span}")
     assert "email, the last 1h" in operator.see("/metrics-ui?queue=email&span=nonsense")
+
+
+@pytest.mark.requirement("M07")
+def test_it_shows_what_each_type_did(operator: Person) -> None:
+    operator.api.fail("boom")
+    operator.site.worker.run(operator.api.send("ada@example.com"))
+
+    page = operator.see("/metrics-ui")
+
+    _, _, section = page.partition("Each type, the last 1h")
+    rows = re.findall(r'<tr data-row>.*?>([a-z:]+)</a></th><td class="number">(\d+)</td>.*?([\d.]+) %', section)
+    assert rows[:2] == [("broken", "0", "100.0"), ("work", "1", "0.0")]
+    assert "Each type" in operator.see("/metrics-ui?queue=email")
+    assert "broken" not in operator.see("/metrics-ui?queue=email").partition("Each type")[2].partition("Each queue")[0]
 
 
 def test_an_empty_ledger_has_empty_charts(operator: Person) -> None:
     page = operator.see("/metrics-ui?span=24h")
-    assert "Nothing in this time." in page and "before" not in page
+    assert "Nothing in this time." in page and "Each type" not in page
 
 
 def test_a_queue_that_is_not_there_is_refused(operator: Person) -> None:

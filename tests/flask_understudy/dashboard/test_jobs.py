@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import html
 import re
 from datetime import datetime
+from typing import Any
 
 import pytest
 
+from flask_understudy.clock.bulks import bulks
 from flask_understudy.dashboard.searching import read
 from flask_understudy.ledger import AuditLine
 from tests.flask_understudy.dashboard.conftest import PREFIX, Person, fields_of, signed_in
@@ -150,6 +153,62 @@ def test_selected_jobs_are_treated_together(olga: Person) -> None:
     assert ("bulk.start", olga.site.job(third).id) not in audited(olga.api)
 
 
+def bulk_of(olga: Person, **fields: Any) -> str:
+    """Ask for a bulk on the page of jobs; return the page that follows."""
+    form = {"csrf": olga.csrf(), "next": f"{PREFIX}/jobs", "which": "ids", "queue": "", "priority": "", **fields}
+    answer = olga.browser.post(f"{PREFIX}/bulk", data=form, follow_redirects=True)
+    assert answer.status_code == 200
+    return answer.text
+
+
+@pytest.mark.requirement("L06", "O01")
+def test_jobs_that_wait_get_another_queue_or_priority_or_run_now(olga: Person) -> None:
+    first, second, failed = olga.api.send("1"), olga.api.send("2", delay=3_600_000), olga.api.fail("boom")
+    page = olga.see("/jobs")
+    assert all(f'value="{action}"' in page for action in ("run_now", "change_queue", "change_priority"))
+    every = '{"q": "o"}'
+
+    asked = bulk_of(olga, action="change_queue", queue="reports", priority="3", **{"ids[]": [first, failed]})
+    assert "Put 1 job into the queue reports?" in asked
+    assert "1 more is meant as well, in a state that does not allow it" in asked
+    started = olga.send("/bulk/start", fields_of(asked))
+    asked = bulk_of(olga, action="change_priority", priority="-4", which="filter", filter=every)
+    assert "Give 2 jobs the priority -4?" in asked
+    olga.send("/bulk/start", fields_of(asked))
+    asked = bulk_of(olga, action="run_now", which="filter", filter=every)
+    assert "Run 1 job now?" in asked
+    olga.send("/bulk/start", fields_of(asked))
+    bulks(olga.site.state)
+
+    progress = olga.see(started.headers["Location"].removeprefix(PREFIX))
+    assert "Change queue: completed" in progress and "1 done, 1 skipped" in progress
+    jobs = [olga.site.job(id) for id in (first, second)]
+    assert [(job.queue, job.priority, job.state) for job in jobs] == [
+        ("reports", -4, "waiting"),
+        ("email", -4, "waiting"),
+    ]
+    assert olga.site.job(failed).priority != -4
+    assert [action for action, _ in audited(olga.api)].count("bulk.start") == 6  # a dry run is told as well
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"action": "change_queue"}, "takes the new queue, and none was given"),
+        ({"action": "change_queue", "queue": "nowhere"}, "No queue is named"),
+        ({"action": "change_priority", "priority": "1001"}, "less than or equal to 1000"),
+        ({"action": "change_priority", "priority": "high"}, "valid integer"),
+        ({"action": "explode"}, "action: Input should be"),
+    ],
+)
+def test_a_bulk_that_cannot_be_is_said_on_the_page_of_jobs(sqlite_api: Api, fields: dict[str, str], said: str) -> None:
+    page = bulk_of(signed_in(sqlite_api), **fields, **{"ids[]": sqlite_api.send("1")})
+
+    assert "<h1>Jobs</h1>" in page
+    assert said in html.unescape(page)
+    assert [job.queue for job in sqlite_api.site.all_jobs()] == ["email"]
+
+
 def test_many_jobs_take_their_number_typed(olga: Person) -> None:
     for n in range(101):
         olga.api.send(str(n))
@@ -175,3 +234,37 @@ def test_a_job_that_waits_says_why(operator: Person) -> None:
     assert "The queue email is paused." in operator.see(f"/jobs/{job}")
     later = operator.api.send("ada@example.com", delay=3_600_000)
     assert "It is due at" in operator.see(f"/jobs/{later}")
+
+
+@pytest.mark.requirement("L02")
+def test_a_search_is_downloaded_for_a_spreadsheet(api: Api) -> None:
+    reader = signed_in(api, "read")
+    mail, failed = api.send("ada@example.com"), api.fail("=1+1 does not add up")
+    page = reader.browser.get(f"{PREFIX}/jobs", query_string={"q": 'error:"add up"', "status": "failed"}).text
+    link = re.search(rf'<a href="({PREFIX}/jobs\.csv[^"]+)">As CSV', page)
+    assert link is not None
+
+    answer = reader.browser.get(html.unescape(link[1]))
+
+    assert answer.content_type.startswith("text/csv")
+    assert answer.headers["Content-Disposition"].startswith("attachment")
+    assert failed in answer.text and mail not in answer.text
+    everything = reader.see("/jobs.csv")
+    assert mail in everything and "ada@example.com" not in everything
+    assert len(signed_in(api, tenant="birch").see("/jobs.csv").splitlines()) == 1
+
+
+def test_a_download_is_refused_as_a_page_that_says_why(sqlite_api: Api) -> None:
+    assert "is not closed" in signed_in(sqlite_api).see('/jobs.csv?q=error:"open', 422)
+    assert "scope" in signed_in(sqlite_api, "read").see("/jobs.csv?q=payload.n:1", 403)
+    assert "Sign in" in Person(sqlite_api.anonymous()).see("/jobs.csv", 401)
+    assert sqlite_api.as_(scopes="operate")("GET", "/dashboard/jobs.csv").status_code == 403
+
+
+def test_more_than_a_download_holds_is_said(sqlite_api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flask_understudy.rest.exporting.MOST", 2)
+    olga = signed_in(sqlite_api)
+    for n in range(3):
+        sqlite_api.send(str(n))
+
+    assert "The first 2 as CSV" in olga.see("/jobs")

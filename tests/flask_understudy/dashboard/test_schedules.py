@@ -56,6 +56,7 @@ def test_what_is_late_or_could_not_fire_is_marked(olga: Person) -> None:
     olga.site.execute(f"UPDATE understudy_schedules SET next_run_at = {past}, last_error = 'no actor'")
     assert "overdue" in olga.see("/schedules") and "could not fire" in olga.see("/schedules")
     assert "no actor" in olga.see("/schedules/digest")
+    assert "<strong>1</strong> schedules overdue" in olga.see()
 
 
 @pytest.mark.requirement("F04", "O01")

@@ -15,9 +15,10 @@ from flask_understudy.clock.bulks import bulks
 from flask_understudy.errors import InvalidJob, JobConflict, JobNotFound
 from flask_understudy.ledger import Bulk
 from flask_understudy.ledger.filter import Filter
+from flask_understudy.ledger.queries import timeline
 from flask_understudy.ledger.scope import EVERYTHING, Scope
 from flask_understudy.operations import bulk
-from tests.flask_understudy.conftest import Site
+from tests.flask_understudy.conftest import MakeSite, Site
 from tests.flask_understudy.rest.conftest import Api, open_api
 
 OLGA = Principal("olga", "acme")
@@ -214,3 +215,108 @@ def test_signatures_of_actors_are_read_for_payloads_alone(api: Api, monkeypatch:
     assert actors.isdisjoint(read)
     assert bulk.count(api.site.state, EVERYTHING, Filter(payload=((("to",), "ada"),))) == (1, True)
     assert actors <= set(read)
+
+
+# -- changing jobs that wait -------------------------------------------------------------------------------------------
+
+
+def mixed(api: Api) -> dict[str, str]:
+    """One job of the queue email in each state but cancelled, by its state."""
+    found = {"waiting": api.send("1"), "delayed": api.send("2", delay=3_600_000), "active": api.send("3")}
+    api.site.claim(api.site.process(), found["active"])
+    api.site.worker.run(completed := api.send("4"))
+    return {**found, "completed": completed}
+
+
+@pytest.mark.parametrize(
+    ("action", "changes", "changed"),
+    [
+        ("change_queue", {"queue": "reports"}, {"waiting", "delayed"}),
+        ("change_priority", {"priority": -7}, {"waiting", "delayed"}),
+        ("run_now", {}, {"delayed"}),
+    ],
+)
+@pytest.mark.parametrize("by", ["filter", "ids"])
+def test_jobs_that_wait_are_changed_and_no_others(
+    api: Api, action: str, changes: dict[str, Any], changed: set[str], by: str
+) -> None:
+    ids = mixed(api)
+    before = {name: api.site.job(id) for name, id in ids.items()}
+    wanted = Filter(queues=("email",)) if by == "filter" else Filter(ids=tuple(ids.values()))
+
+    tried = bulk.trial(api.site.state, Scope("acme"), action, wanted)
+    asked = bulk.start(api.site.state, OLGA, Scope("acme"), action, wanted, changes=changes)
+    ended = done(api.site, asked, 1)
+
+    assert (tried.matched, tried.left) == (len(changed), 4 - len(changed))
+    assert {job.id for job in tried.sample} == {ids[name] for name in changed}
+    assert ended.done == len(changed)
+    assert ended.done + ended.skipped == ended.matched == (4 if by == "ids" else len(changed))
+    told = {"run_now": "hastened"}.get(action, "amended")
+    for name, id in ids.items():
+        now = api.site.job(id)
+        if name in changed:
+            assert all(getattr(now, field) == value for field, value in changes.items())
+            assert now.state == ("waiting" if action == "run_now" else name)
+            assert [line.kind for line in timeline(api.site.state.database, id)] == [told]
+        else:
+            assert (now.queue, now.priority, now.state, now.run_at) == (
+                before[name].queue,
+                before[name].priority,
+                before[name].state,
+                before[name].run_at,
+            )
+
+
+def test_a_job_that_is_so_already_keeps_its_turn(api: Api) -> None:
+    first, second = api.send("1", priority=4), api.send("2", priority=5)
+    turn = api.site.job(first).turn_at
+
+    ended = done(
+        api.site,
+        bulk.start(api.site.state, OLGA, EVERYTHING, "change_priority", Filter(), changes={"priority": 4}),
+        10,
+    )
+
+    assert (ended.done, ended.skipped) == (1, 1)
+    assert (api.site.job(first).turn_at, api.site.job(second).priority) == (turn, 4)
+    assert timeline(api.site.state.database, first) == []
+
+
+@pytest.mark.parametrize(
+    ("action", "changes", "said"),
+    [
+        ("change_queue", {}, "change_queue takes the new queue, and none was given."),
+        ("change_queue", {"queue": "nowhere"}, "No queue is named 'nowhere'. There are: .*email"),
+        ("change_queue", {"queue": "email", "priority": 1}, "change_queue changes no priority."),
+        ("change_priority", {"queue": "email"}, "change_priority takes the new priority"),
+        ("change_priority", {"priority": 1001}, "a whole number from -1000 to 1000"),
+        ("change_priority", {"priority": True}, "a whole number from -1000 to 1000"),
+        ("run_now", {"queue": "email"}, "run_now changes no queue."),
+        ("retry", {"priority": 1}, "retry changes no priority."),
+    ],
+)
+def test_a_change_that_cannot_be_starts_nothing(api: Api, action: str, changes: dict[str, Any], said: str) -> None:
+    id = api.send("1")
+
+    with pytest.raises(InvalidJob, match=said):
+        bulk.start(api.site.state, OLGA, EVERYTHING, action, Filter(ids=(id,)), changes=changes)
+
+    assert bulk.running(api.site.state) == []
+
+
+def test_those_that_are_changed_are_announced_where_they_are_now(
+    make_site: MakeSite, ledger_url: str, redis_url: str
+) -> None:
+    api = open_api(make_site(ledger_url, redis_url))
+    api.send("1"), api.send("2", delay=3_600_000)
+    transport = api.site.state.transport
+    assert transport.depths(["email", "reports"]) == {"email": 1, "reports": 0}
+
+    def change(action: str, **changes: Any) -> None:
+        done(api.site, bulk.start(api.site.state, OLGA, EVERYTHING, action, Filter(), changes=changes), 10)
+
+    change("change_queue", queue="reports")
+    assert transport.depths(["reports"]) == {"reports": 1}  # the delayed one is not to be heard of yet
+    change("run_now")
+    assert transport.depths(["reports"]) == {"reports": 2}

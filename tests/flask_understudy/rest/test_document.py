@@ -35,7 +35,7 @@ def test_the_document_is_valid_and_has_every_route(sqlite_api: Api) -> None:
         for rule in rules
         for method in rule.methods - {"HEAD", "OPTIONS"}
     } - documented
-    page = f"{PREFIX}/approvals/link/{{token}}"  # for people
+    page = f"{PREFIX}/decide/{{token}}"  # for people
     assert missing == {(f"{PREFIX}/openapi.json", "GET"), (f"{PREFIX}/docs", "GET"), (page, "GET"), (page, "POST")}
     assert described["openapi"].startswith("3.1")
 
@@ -98,9 +98,3 @@ def test_what_is_sent_and_answered_is_as_described(schema: Any, mode: Generation
             broken += [f"{operation.label}: {problem}" for problem in problems.exceptions]
 
     assert not broken, "\n\n".join(broken)
-
-
-def test_no_approval_has_the_id_that_the_pages_of_links_have(sqlite_api: Api) -> None:
-    for verb in ("approve", "reject"):
-        assert sqlite_api.post(f"/approvals/link/{verb}", 404)["title"] == "Not Found"
-    assert sqlite_api("POST", "/approvals/link/nonsense").mimetype == "text/html"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -63,6 +63,42 @@ def test_the_series_has_each_minute_of_the_last_hour_or_as_asked(api: Api) -> No
     assert sum(minute["failed"] for minute in alone) == 1
 
 
+@pytest.mark.requirement("M07")
+def test_the_series_is_told_in_longer_steps(api: Api) -> None:
+    everything = api.as_(scopes=SEES_ALL)
+    api.site.worker.run(api.send())
+    api.site.execute(f"UPDATE understudy_tallies SET at = {api.site.moment(-3 * 86_400)}")
+    api.fail()
+
+    series = everything.get("/metrics?minutes=10080&step=120")["series"]
+
+    assert len(series) == 84
+    begins = [datetime.fromisoformat(step["minute"]) for step in series]
+    assert {after - before for before, after in zip(begins, begins[1:], strict=False)} == {timedelta(hours=2)}
+    [found] = [begin for begin, step in zip(begins, series, strict=True) if step["completed"]]
+    assert found <= datetime.now(UTC) - timedelta(days=3) < found + timedelta(hours=2, minutes=1)
+    assert [step["failed"] for step in series][-1] == 1
+    assert len(everything.get("/metrics?minutes=61&step=20")["series"]) == 4
+
+
+@pytest.mark.requirement("M07")
+def test_what_each_type_did_is_told_when_asked_for(api: Api) -> None:
+    everything = api.as_(scopes=SEES_ALL)
+    api.site.worker.run(api.send())
+    api.fail()
+
+    types = everything.get("/metrics?types=true")["types"]
+
+    assert {name: (one["completed"], one["failed"]) for name, one in types.items()} == {
+        "work": (1, 0),
+        "broken": (0, 1),
+    }
+    assert types["work"]["averageDurationMs"] is not None
+    assert set(everything.get("/metrics?types=true&queue=reports")["types"]) == {"broken"}
+    assert everything.get("/metrics")["types"] is None
+    assert api.get("/metrics?types=true")["types"] is None
+
+
 @pytest.mark.requirement("M07", "P03", "P04")
 def test_a_tenant_sees_counts_of_its_own_jobs_and_no_rates(api: Api) -> None:
     for tenant in ("acme", "birch", "birch"):
@@ -97,7 +133,19 @@ def test_waiting_jobs_of_a_paused_queue_wait(sqlite_api: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["minutes=0", "minutes=1441", "minutes=x", "minutes=1&minutes=2", "queue=nowhere", "other=1"]
+    "query",
+    [
+        "minutes=0",
+        "minutes=43201",
+        "minutes=x",
+        "minutes=1&minutes=2",
+        "minutes=1441",
+        "minutes=10080&step=6",
+        "step=0",
+        "step=1441",
+        "queue=nowhere",
+        "other=1",
+    ],
 )
 def test_a_bad_query_is_refused(sqlite_api: Api, query: str) -> None:
     problem: Any = sqlite_api.as_(scopes=SEES_ALL).get(f"/metrics?{query}", 422)

@@ -138,6 +138,62 @@ def test_a_bulk_tells_how_many_jobs_it_is_about_while_it_goes_on(api: Api) -> No
     assert (shown["expected"], shown["matched"], shown["state"]) == (5, 2, "running")
 
 
+@pytest.mark.requirement("O01", "L06")
+def test_jobs_that_wait_are_moved_and_the_answer_says_how_many_were_left(api: Api) -> None:
+    moved, running, failed = api.send("1"), api.send("2"), api.fail("disk")
+    api.site.claim(api.site.process(), running)
+    order = {"action": "change_queue", "queue": "reports", "ids": [moved, running, failed]}
+
+    dry = api.post("/bulk", json={**order, "dryRun": True})
+    id = api.post("/bulk", 202, json=order)["id"]
+    bulks(api.site.state)
+
+    assert (dry["matched"], dry["touched"], dry["left"]) == (1, 1, 2)
+    assert [job["id"] for job in dry["sample"]] == [moved]
+    shown = api.get(f"/bulk/{id}")
+    assert (shown["done"], shown["skipped"], shown["queue"], shown["priority"]) == (1, 2, "reports", None)
+    assert api.site.job(moved).queue == "reports"
+    assert api.site.job(running).queue == "email"
+    end, start, tried = api.get("/audit")["data"]
+    assert start["detail"]["queue"] == tried["detail"]["queue"] == end["detail"]["queue"] == "reports"
+
+
+def test_all_that_match_get_another_priority_or_run_now(api: Api) -> None:
+    ids = [api.send(str(n), delay=3_600_000) for n in range(3)]
+    theirs = api.send("x", delay=3_600_000, tenant="other")
+    for order in ({"action": "change_priority", "priority": 9}, {"action": "run_now"}):
+        api.post("/bulk", 202, json={**order, "filter": {"type": ["work"]}})
+    bulks(api.site.state)
+
+    assert {(api.site.job(id).priority, api.site.job(id).state) for id in ids} == {(9, "waiting")}
+    assert api.site.job(theirs).state == "delayed"
+
+
+@pytest.mark.parametrize(
+    ("order", "pointer", "said"),
+    [
+        ({"action": "change_queue", "queue": "nowhere"}, "/queue", "No queue is named 'nowhere'. There are: "),
+        ({"action": "change_queue"}, "/queue", "takes the new queue"),
+        ({"action": "change_queue", "queue": "email", "priority": 1}, "/priority", "changes no priority"),
+        ({"action": "change_priority", "queue": "email"}, "/queue", "takes the new priority"),
+        ({"action": "change_priority", "priority": 1001}, "/priority", "less than or equal to 1000"),
+        ({"action": "change_priority", "priority": "high"}, "/priority", "valid integer"),
+        ({"action": "run_now", "queue": "email"}, "/queue", "changes no queue"),
+        ({"action": "retry", "priority": 1}, "/priority", "changes no priority"),
+    ],
+)
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_change_that_cannot_be_is_refused_by_name(
+    sqlite_api: Api, order: dict[str, Any], pointer: str, said: str, dry_run: bool
+) -> None:
+    id = sqlite_api.send("1")
+
+    refused = sqlite_api.post("/bulk", 422, json={**order, "ids": [id], "dryRun": dry_run})
+
+    assert [(error["pointer"], said in error["detail"]) for error in refused["errors"]] == [(pointer, True)]
+    assert sqlite_api.get("/audit")["data"] == []
+
+
 def test_failures_are_grouped_by_what_went_wrong(api: Api) -> None:
     for n in range(3):
         api.fail(f"disk {n} of '/srv/{n}' is full")

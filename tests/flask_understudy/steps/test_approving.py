@@ -172,4 +172,4 @@ def test_the_link_names_the_server_where_that_is_known(site: Site, asking: Any, 
     site.app.config["PREFERRED_URL_SCHEME"] = "https"
     site.worker.run(asking.send())
 
-    assert links[0].startswith("https://jobs.example/api/jobs/approvals/link/")
+    assert links[0].startswith("https://jobs.example/api/jobs/decide/")
