@@ -9,7 +9,7 @@ BATCH = 1000
 
 
 def fold(state: State) -> int:
-    """Fold all tallies, and forget rates of more than 30 days ago; return how many tallies.
+    """Fold all tallies, gather old minutes, and forget rates of more than 30 days ago; return how many tallies.
 
     Two leaders at once are harmless: each tally is folded by the one that deletes it.
     """
@@ -18,6 +18,7 @@ def fold(state: State) -> int:
         with state.database.transaction() as connection:
             n = tallies.fold(connection, BATCH)
             if n < BATCH:
+                tallies.gather_minutes(connection)
                 tallies.prune_rates(connection)
         total += n
         if n < BATCH:

@@ -8,9 +8,7 @@ from datetime import UTC, datetime
 
 from .database import Database
 from .statements import moment, run
-from .tallies import MINUTE_MS
-
-NOW = "SELECT <ms:moment> FROM (SELECT <now> AS moment) AS clock"
+from .tallies import MINUTE_MS, NOW
 
 SINCE = """
 SELECT minute, queue, outcome, CAST(sum(n) AS bigint), CAST(sum(busy_ms) AS bigint), CAST(sum(waited_ms) AS bigint)

@@ -55,10 +55,12 @@ class Count(Base):
 
 
 class Rate(Base):
-    """What happened in one minute to the jobs of one actor. Kept for 30 days.
+    """What happened in one minute to the jobs of one actor; in one hour, when it is more than two days ago.
+
+    Kept for 30 days.
 
     Attributes:
-        minute: Its beginning.
+        minute: The beginning of either.
         queue: The queue.
         actor: The actor.
         outcome: As of a tally.

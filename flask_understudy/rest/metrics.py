@@ -9,6 +9,7 @@ from pydantic import Field
 
 from ..contrib.api import Body, Many, invalid
 from ..ledger.rates import Sums
+from ..ledger.tallies import KEEP_MINUTES_MS, MINUTE_MS
 from ..operations import metrics as operations
 from ..operations import queues as queue_operations
 from .callers import Caller, caller, state
@@ -22,6 +23,8 @@ _WINDOW = f" In the last {operations.WINDOW_MINUTES} minutes and the one that ru
 
 
 MOST_MINUTES = 30 * 1440
+#: What happened before is kept by the hour.
+FINE_MINUTES = KEEP_MINUTES_MS // MINUTE_MS
 MOST_STEPS = 1440
 
 
@@ -33,7 +36,10 @@ class Span(Body):
         default=1,
         ge=1,
         le=1440,
-        description=f"Minutes of the series that are told together; up to {MOST_STEPS} steps.",
+        description=(
+            f"Minutes of the series that are told together; up to {MOST_STEPS} steps, and whole hours when the series"
+            f" is longer than {FINE_MINUTES} minutes."
+        ),
     )
     queue: Many = Field(default=[], description="Queues of the series; default: all.")
     types: bool = Field(default=False, description="Whether to tell what the jobs of each type did, too.")
@@ -95,6 +101,8 @@ def sees_everything(who: Caller) -> bool:
 def show_metrics(query: Span) -> Metrics:
     """Show how each queue does, and what happened in each of the last minutes or longer steps."""
     who = caller()
+    if query.minutes > FINE_MINUTES and query.step % 60:
+        raise invalid("step", f"More than {FINE_MINUTES} minutes are told in whole hours; it takes 60, 120 and so on.")
     if query.minutes > query.step * MOST_STEPS:
         least = -(-query.minutes // MOST_STEPS)
         raise invalid(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import operator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.orm import Session
 
 from flask_understudy import current_job
 from flask_understudy.clock import fold, prune
-from flask_understudy.ledger import Count, Rate, Tally, queries, tallies, transitions
+from flask_understudy.ledger import Count, Rate, Tally, queries, rates, tallies, transitions
 from flask_understudy.ledger.transitions import Ending
 from flask_understudy.ledger.writer import Finish
 from flask_understudy.operations import jobs as job_operations
@@ -235,6 +237,36 @@ def test_rates_are_kept_by_the_minute_and_in_sum(site: Site, work: Any) -> None:
     fold(site.state)  # these minutes are more than 30 days old
 
     assert [(row.minute.year, row.n) for row in rows(site, Rate)] == [(1970, 4)]
+
+
+@pytest.mark.requirement("M07")
+def test_minutes_of_more_than_two_days_ago_are_told_by_the_hour(site: Site) -> None:
+    now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    fine = [now - timedelta(hours=hours, minutes=1) for hours in (0, 47)]
+    old = [now - timedelta(hours=49, minutes=minutes) for minutes in (60, 30, 29)]
+    with Session(site.state.database.engine) as session:
+        for at in [*fine, *old]:
+            session.add(Rate(minute=at, queue="email", actor="work", outcome="completed", n=2, busy_ms=10, waited_ms=4))
+        session.add(Rate(minute=old[1], queue="email", actor="work", outcome="failed", n=1, busy_ms=0, waited_ms=0))
+        session.commit()
+    before = rates.since(site.state.database, 84, 120)
+
+    def gather() -> int:
+        with site.state.database.transaction() as connection:
+            return tallies.gather_minutes(connection)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(lambda _: gather(), range(8))) == 3
+
+    told = {(row.minute, row.outcome): (row.n, row.busy_ms, row.waited_ms) for row in rows(site, Rate)}
+    assert told == {
+        **{(at, "completed"): (2, 10, 4) for at in fine},
+        (old[0], "completed"): (6, 30, 12),
+        (old[0], "failed"): (1, 0, 0),
+    }
+    after = rates.since(site.state.database, 84, 120)
+    key = operator.attrgetter("minute_ms", "queue", "outcome")
+    assert sorted(after.rows, key=key) == sorted(before.rows, key=key)
 
 
 @pytest.mark.requirement("M07", "L05")

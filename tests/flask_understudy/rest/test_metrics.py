@@ -141,6 +141,7 @@ def test_waiting_jobs_of_a_paused_queue_wait(sqlite_api: Api) -> None:
         "minutes=1&minutes=2",
         "minutes=1441",
         "minutes=10080&step=6",
+        "minutes=2881&step=90",
         "step=0",
         "step=1441",
         "queue=nowhere",
