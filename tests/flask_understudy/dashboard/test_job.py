@@ -27,7 +27,12 @@ assert with_workflows
 @pytest.mark.parametrize(
     ("name", "said", "link", "pressed"),
     [
-        ("leave:ask", "It awaits the decision of ann in step &#39;manager&#39;", "Decide", "Approve or reject"),
+        (
+            "leave:ask",
+            "It awaits the decision of &#39;ann&#39; in step &#39;manager&#39;",
+            "Decide",
+            "Approve or reject",
+        ),
         ("leave:sign", "It awaits the event &#39;leave.signed&#39;", "Go on without it", "Publish that event"),
     ],
 )
