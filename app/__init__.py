@@ -13,6 +13,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from app import actors as actors
 from app import auth as auth
 from app import blueprints, cli, errors, limits, logs, queues
+from app import dashboard as dashboard
 from app.config import ConfigurationError, read
 from app.extensions import db, jobs, mail, migrate
 from flask_understudy.errors import ConfigError

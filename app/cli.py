@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from flask import Flask
 from flask.cli import AppGroup, with_appcontext
 
+from app.actors.examples import send_samples
 from app.extensions import db
 from app.models.api_token import ApiToken
 from app.models.base import utcnow
@@ -104,10 +105,11 @@ def revoke_token(token_id: str) -> None:
 @click.command("demo")
 @with_appcontext
 def demo_command() -> None:
-    """Load the demo organisations and show a token for each role."""
+    """Load the demo organisations, send them jobs to look at, and show a token for each role."""
     _need_tables()
     added = demo.load()
-    click.echo(f"{added} demo organisation(s) added.", err=True)
+    sent = send_samples(demo.tenant_id()) if added else 0
+    click.echo(f"{added} demo organisation(s) added, {sent} job(s) sent.", err=True)
     for role, secret in demo.renew_tokens().items():
         click.echo(f"{role:<9} {secret}")
     click.echo("Tokens of an earlier `flask demo`, if there was one, have ended.", err=True)

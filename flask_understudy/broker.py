@@ -19,7 +19,7 @@ from . import storing
 from .claims import finishing
 from .consumer import Capacity, LedgerConsumer
 from .context import Principal, acting, running_job
-from .declarations import DeclaredSchedule
+from .declarations import DeclaredPage, DeclaredSchedule
 from .errors import BrokerUnavailable, InvalidJob, NotInitialised
 from .hooks import HookingBroker
 from .interrupts import interruptible
@@ -53,6 +53,7 @@ class LedgerBroker(HookingBroker):
         self.worker: WorkerProcess | None = None
         self.worker_kind = "worker"
         self.schedules: list[DeclaredSchedule] = []
+        self.pages: dict[str, DeclaredPage] = {}
         self.companions: dict[str, Any] = {}
         self.capacity: Capacity | None = None
 

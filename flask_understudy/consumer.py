@@ -120,7 +120,8 @@ class LedgerConsumer(Consumer):
             time.sleep(STOPPING_PAUSE_SECONDS)
             return
         places = self.capacity.acquire(BATCH, STOPPING_PAUSE_SECONDS if self._announced else self.timeout)
-        if not places or self.worker.stopping.is_set():  # places became free because their jobs were just handed back
+        if not places or self.worker.drained.is_set() or self.worker.stopping.is_set():
+            # Places may have become free because their jobs were just handed back.
             self.capacity.release(places)
             self._announced.clear()  # another worker will hear of it: the clock sees that the broker holds too few
             return
@@ -132,6 +133,9 @@ class LedgerConsumer(Consumer):
             self.worker.stopping.wait(self.timeout)
         finally:
             self.capacity.release(places - len(claimed))
+        if claimed and self.worker.stopping.is_set():  # asked before the stop, answered after it
+            self.worker.hand_back([self.worker.hold(job, self.capacity.ran) for job in claimed])
+            return
         for job in self._known(claimed):
             message = self.worker.hold(job, self.capacity.ran)
             if job.crashes and can_isolate(self.worker, job):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,3 +38,20 @@ class DeclaredSchedule:
     grace_seconds: int = GRACE_SECONDS
     overlap: str = ALLOW
     enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredPage:
+    """A page of the application's own on the dashboard.
+
+    Attributes:
+        name: The end of its address.
+        title: What the navigation calls it.
+        scope: What a caller needs to see it.
+        view: Returns what Flask's views return; called for GET, and for POST once the form has proved to be ours.
+    """
+
+    name: str
+    title: str
+    scope: str
+    view: Callable[[], Any]

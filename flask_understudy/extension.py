@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any, ParamSpec, TypeVar, cast, overload
@@ -16,7 +17,7 @@ from .actor import Actor, ActorDecorator
 from .broker import LedgerBroker
 from .config import Config
 from .context import Principal
-from .declarations import DeclaredSchedule
+from .declarations import DeclaredPage, DeclaredSchedule
 from .discovery import discover
 from .embedded import EmbeddedWorker
 from .errors import ConfigError, NotInitialised
@@ -222,6 +223,34 @@ class Understudy(JobVerbs, EventVerbs):
     def schedules(self) -> Schedules:
         """The schedules as rows: registering, switching, running and listing them while the application runs."""
         return Schedules(lambda: self.broker.state)
+
+    def dashboard_page(self, name: str, *, title: str, scope: str) -> Callable[[A], A]:
+        """Declare a page of the application's own on the dashboard: in its navigation, for whoever is signed in there.
+
+        Args:
+            name: The end of its address below the dashboard's, `/app/<name>`: small letters, digits and hyphens.
+            title: What the navigation calls it.
+            scope: What a caller needs to see it: `read`, `payload`, `enqueue`, `operate`, `admin` or `tenants`.
+
+        The function takes no arguments and returns what Flask's views return. A template that extends
+        `understudy/dashboard/frame.html` has the dashboard's looks; its forms carry `csrf()` as their field `csrf`,
+        without which a POST is refused before it gets there.
+
+        Raises:
+            ConfigError: The name is none or taken, or there is no such scope.
+        """
+        if re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name) is None:
+            raise ConfigError(f"{name!r} is no name of a page; it takes small letters, digits and hyphens.")
+        if name in self.broker.pages:
+            raise ConfigError(f"A page named {name!r} is declared already; give this one another name.")
+        if scope not in rest.SCOPES:
+            raise ConfigError(f"{scope!r} is no scope; there are {', '.join(rest.SCOPES)}.")
+
+        def declare(view: A) -> A:
+            self.broker.pages[name] = DeclaredPage(name, title, scope, view)
+            return view
+
+        return declare
 
     def authorizer(self, who: Authorizer) -> Authorizer:
         """Declare who makes a request: a function of the request that returns a `Principal`, or None for nobody.

@@ -6,6 +6,7 @@ import logging
 import multiprocessing
 import os
 import signal
+import socket
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from .ledger.database import Database
 from .ledger.statements import run
+from .vitals import memory_bytes
 from .watch import Watch
 
 if TYPE_CHECKING:
@@ -22,12 +24,22 @@ if TYPE_CHECKING:
 logger = logging.getLogger("flask_understudy")
 
 ENTER = """
-INSERT INTO understudy_workers (id, kind, hostname, pid, queues, threads, started_at, lease_until)
-VALUES (:id, :kind, :hostname, :pid, <json:CAST(:queues AS text)>, :threads, <now>, <after::lease_ms>)
+INSERT INTO understudy_workers
+    (id, kind, hostname, pid, queues, threads, started_at, lease_until, master_pid, memory_bytes, versions)
+VALUES (:id, :kind, :hostname, :pid, <json:CAST(:queues AS text)>, :threads, <now>, <after::lease_ms>,
+    CAST(:master_pid AS integer), CAST(:memory_bytes AS bigint), <json:CAST(:versions AS text)>)
 ON CONFLICT (id) DO UPDATE SET lease_until = excluded.lease_until"""
 
 #: SQLite 3.40 says 1 for `drained_at IS NOT NULL` here whatever it is.
-RENEW = "UPDATE understudy_workers SET lease_until = <after::lease_ms> WHERE id = :id RETURNING drained_at"
+RENEW = """
+UPDATE understudy_workers SET lease_until = <after::lease_ms>, memory_bytes = CAST(:memory_bytes AS bigint)
+WHERE id = :id RETURNING drained_at, stopping"""
+
+#: Jobs of this process, and of those that its master ends with it.
+RUNS = """
+SELECT count(*) FROM understudy_jobs AS j JOIN understudy_workers AS w ON w.id = j.worker_id
+WHERE j.state = 'active' AND (w.id = :id OR (w.hostname = :hostname AND w.master_pid = :master_pid))
+    AND w.lease_until >= <now>"""
 
 STOP_ASKED = """
 SELECT id FROM understudy_jobs WHERE id <any:ids> AND worker_id = :worker AND state = 'active'
@@ -57,6 +69,7 @@ class Heartbeat:
         self._stopped = threading.Event()
         self._renewed = time.monotonic()
         self._lost = False
+        self._quiet = 0
 
     def enter(self) -> None:
         """Write the worker's row.
@@ -70,6 +83,8 @@ class Heartbeat:
                 connection,
                 ENTER,
                 lease_ms=int(self.lease_seconds * 1000),
+                master_pid=self.master_pid,
+                memory_bytes=memory_bytes(),
                 **self.worker.described(),
             )
         self._renewed = began
@@ -106,6 +121,7 @@ class Heartbeat:
                     due = now + self.lease_seconds / 3
                     self.worker.take_stock()
                 self.pass_on_cancellations()
+                self.end_when_idle()
             except SQLAlchemyError as problem:
                 logger.warning("The lease could not be renewed: %s", type(problem).__name__)
                 due = 0.0
@@ -114,6 +130,11 @@ class Heartbeat:
             if self.watch is not None and not self._stopped.is_set():
                 self.watch.ensure()
             self._end_with_master()
+
+    @property
+    def master_pid(self) -> int | None:
+        """The process that ends this one together with others; None = nobody does."""
+        return self._master if self.worker.kind == "worker" else None
 
     def is_orphaned(self) -> bool:
         """Whether the master that started this worker died."""
@@ -130,7 +151,13 @@ class Heartbeat:
         """Renew the lease; a worker whose row is gone was taken for dead and enters anew."""
         began = time.monotonic()
         with self.database.statement() as connection:
-            alive = run(connection, RENEW, id=self.worker.id, lease_ms=int(self.lease_seconds * 1000)).first()
+            alive = run(
+                connection,
+                RENEW,
+                id=self.worker.id,
+                lease_ms=int(self.lease_seconds * 1000),
+                memory_bytes=memory_bytes(),
+            ).first()
         if alive is None:
             self.worker.lease_lost()
             self.enter()
@@ -140,7 +167,33 @@ class Heartbeat:
         elif alive[0] is None and self.worker.drained.is_set():
             logger.warning("Worker %s claims again: its drain was undone.", self.worker.id)
             self.worker.drained.clear()
+        if alive is not None and bool(alive[1]) != self.worker.leaving.is_set():
+            self._leave_or_stay(bool(alive[1]))
         self._renewed, self._lost = began, False
+
+    def _leave_or_stay(self, leave: bool) -> None:
+        if leave:
+            logger.warning("Worker %s is to end when what it runs has ended.", self.worker.id)
+            self.worker.leaving.set()
+        else:
+            logger.warning("Worker %s stays: its end was called off.", self.worker.id)
+            self.worker.leaving.clear()
+            self._quiet = 0
+
+    def end_when_idle(self) -> None:
+        """End the process in good order if it is to end, and neither it nor those that end with it run a job."""
+        worker = self.worker
+        if not worker.leaving.is_set() or worker.stopping.is_set() or worker.is_busy():
+            self._quiet = 0
+            return
+        where = {"hostname": socket.gethostname(), "master_pid": self.master_pid}
+        with self.database.statement() as connection:
+            runs = run(connection, RUNS, id=worker.id, **where).scalar_one()
+        self._quiet = 0 if runs else self._quiet + 1
+        if self._quiet > 1:  # a claim that was on its way has shown by now
+            logger.warning("Worker %s runs nothing any more and ends, as it was asked to.", worker.id)
+            self._quiet = 0
+            os.kill(os.getpid(), signal.SIGTERM)
 
     def check(self) -> None:
         """Interrupt the jobs when the last renewal is so old that somebody may be taking them back."""

@@ -73,6 +73,7 @@ class AlertNotice:
         threshold: What the rule allows.
         message: In words.
         muted: Whether somebody muted it: then only the log and the signals tell it.
+        is_test: Whether nothing is wrong, and somebody tries whether it is told; its rule is `test` then.
     """
 
     id: int
@@ -84,6 +85,7 @@ class AlertNotice:
     threshold: float
     message: str
     muted: bool = False
+    is_test: bool = False
 
 
 def emit(signal: Signal, sender: Any, **values: Any) -> None:

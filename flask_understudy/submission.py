@@ -25,6 +25,7 @@ logger = logging.getLogger("flask_understudy")
 #: Options of `send_with_options` that become columns of the job; all others are Dramatiq's and travel with it.
 COLUMNS = frozenset(
     {
+        "delay",
         "run_at",
         "priority",
         "dedup_key",
@@ -63,7 +64,7 @@ def new_job(
 
     Args:
         message: As Dramatiq built it.
-        delay: ms until it may run.
+        delay: ms until it may run; None = as the message's own `delay` says.
         actor: The actor it names.
         config: The settings.
         principal: In whose name it is sent.
@@ -75,7 +76,7 @@ def new_job(
     """
     options = message.options
     policy = config.queues.get(message.queue_name, _NO_POLICY)
-    delay_ms = _delay(delay)
+    delay_ms = _delay(options.get("delay") if delay is None else delay)
     run_at = _time(options, "run_at", message)
     if run_at is not None and delay_ms:
         raise InvalidJob(f"{message.actor_name}: give delay or run_at, not both.")
@@ -189,6 +190,8 @@ def max_attempts(
 def _delay(delay: Any) -> int:
     if delay is None:
         return 0
+    if isinstance(delay, timedelta):
+        delay = delay.total_seconds() * 1000
     limit = int(MAX_DELAY.total_seconds() * 1000)
     if isinstance(delay, bool) or not isinstance(delay, int | float) or not 0 <= delay <= limit:
         raise InvalidJob(f"delay is {delay!r}; it takes milliseconds from 0 to {limit} (ten years).")

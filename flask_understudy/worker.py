@@ -34,6 +34,7 @@ from .ledger.limits import Knowledge
 from .ledger.statements import run
 from .ledger.transitions import Claimed, Due, Ending, NewJob, Stray
 from .ledger.writer import Finish, Writer
+from .vitals import versions
 
 if TYPE_CHECKING:
     from .broker import LedgerBroker
@@ -74,6 +75,7 @@ class WorkerProcess:
         self._asked_to_stop = threading.Event()
         self._leave: Callable[[], None] | None = None
         self.drained = threading.Event()
+        self.leaving = threading.Event()
         self.limits = Knowledge()
         self.isolated = 0
         self.isolation = threading.BoundedSemaphore(2)
@@ -178,6 +180,10 @@ class WorkerProcess:
         """Return the jobs that are claimed by this process and not finished."""
         return list(self._held.values())
 
+    def is_busy(self) -> bool:
+        """Whether it holds jobs, or may be claiming some."""
+        return bool(self._held or self._claiming or self.isolated)
+
     def lease_lost(self) -> None:
         """The lease could not be renewed in time: others may run our jobs, so ours must stop."""
         for job in self.interrupts.raise_in(None, LeaseLost):
@@ -254,4 +260,5 @@ class WorkerProcess:
             "pid": self.pid,
             "queues": json.dumps(self.queues),
             "threads": self.threads,
+            "versions": json.dumps(versions(self.config.release)),
         }

@@ -88,3 +88,24 @@ def do_critical_work(order_id: str, outcome: str = "done") -> Any:
     if outcome == "refused":
         return {"status": "failed", "reason": f"the order {order_id} was refused"}
     return {"order": order_id}
+
+
+def send_samples(tenant_id: str) -> int:
+    """Send jobs of an organisation for people to look at: most complete, some fail, one takes long, one is for later.
+
+    Args:
+        tenant_id: The organisation.
+
+    Returns:
+        How many jobs.
+    """
+
+    def order(number: int, outcome: str = "done", **options: Any) -> Any:
+        return do_critical_work.message_with_options(args=(str(number), outcome), tenant=tenant_id, **options)
+
+    samples = [
+        *(order(number) for number in range(4711, 4745)),
+        *(order(number, "refused") for number in (4750, 4751, 4752)),
+        order(4790, delay=3_600_000),
+    ]
+    return len(jobs.send_many(samples))

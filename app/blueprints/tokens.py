@@ -91,24 +91,34 @@ def create(body: TokenOrder) -> Any:
 
 
 def _create(body: TokenOrder) -> tuple[dict[str, Any], int]:
+    token, secret = make(body)
+    return MadeToken(token=Token.of(token), secret=secret).model_dump(mode="json", by_alias=True), 201
+
+
+def make(order: TokenOrder) -> tuple[ApiToken, str]:
+    """Make a token of the caller's organisation; return it with its secret. The caller of this commits.
+
+    Raises:
+        Problem: 422, a scope is unknown or the end has passed; 403, the caller lacks a scope.
+    """
     caller = current_principal()
     try:
-        wanted = check_scopes(body.scopes)
+        wanted = check_scopes(order.scopes)
     except ValueError as error:
         raise invalid("scopes", str(error)) from None
     if missing := sorted(wanted - caller.scopes):
         raise Problem(403, detail=f"You do not have the scope {missing[0]!r} yourself.")
-    if body.expires_at is not None and body.expires_at <= utcnow():
+    if order.expires_at is not None and order.expires_at <= utcnow():
         raise invalid("expiresAt", "That time has passed.")
     token, secret = tokens.create(
         tenant_id=caller.tenant,
-        name=body.name,
+        name=order.name,
         scopes=wanted,
-        expires_at=body.expires_at,
+        expires_at=order.expires_at,
         by=caller.subject,
     )
     db.session.flush()
-    return MadeToken(token=Token.of(token), secret=secret).model_dump(mode="json", by_alias=True), 201
+    return token, secret
 
 
 @bp.delete("/<token_id>")
@@ -116,10 +126,19 @@ def _create(body: TokenOrder) -> tuple[dict[str, Any], int]:
 @operation(tag=TAG, answers={204: Answer(description="It is revoked.")})
 def revoke(token_id: str) -> tuple[str, int]:
     """End a token: from now on every call with it is a 401."""
+    end(token_id)
+    db.session.commit()
+    return "", 204
+
+
+def end(token_id: str) -> None:
+    """End a token of the caller's organisation. The caller of this commits.
+
+    Raises:
+        Problem: 404, it has none with that id.
+    """
     caller = current_principal()
     token = db.session.get(ApiToken, token_id) if "\x00" not in token_id else None
     if token is None or token.tenant_id != caller.tenant:
         raise not_found()
     tokens.revoke(token, by=caller.subject)
-    db.session.commit()
-    return "", 204

@@ -43,15 +43,20 @@ def load() -> int:
     return added
 
 
+def tenant_id() -> str:
+    """Return the id of the organisation that is looked at first."""
+    return db.session.scalars(sa.select(Tenant.id).where(Tenant.slug == _TENANTS[0][0])).one()
+
+
 def renew_tokens() -> dict[str, str]:
     """Give the first organisation's people a fresh token each, ending the last ones; commit.
 
     Returns:
         The secret for each role, weakest role first, and for `HOST`, the operator of the whole service.
     """
-    tenant_id = db.session.scalars(sa.select(Tenant.id).where(Tenant.slug == _TENANTS[0][0])).one()
+    first = tenant_id()
     earlier = sa.select(ApiToken).where(
-        ApiToken.tenant_id == tenant_id,
+        ApiToken.tenant_id == first,
         ApiToken.name == TOKEN_NAME,
         ApiToken.revoked_at.is_(None),
     )
@@ -59,9 +64,9 @@ def renew_tokens() -> dict[str, str]:
         tokens.revoke(token)
     secrets = {}
     for role, scopes in ROLES.items():
-        user_id = db.session.scalar(sa.select(User.id).where(User.tenant_id == tenant_id, User.role == role).limit(1))
-        _, secrets[role] = tokens.create(tenant_id=tenant_id, user_id=user_id, name=TOKEN_NAME, scopes=scopes)
-    _, secrets[HOST] = tokens.create(tenant_id=tenant_id, user_id=None, name=TOKEN_NAME, scopes=SCOPES)
+        user_id = db.session.scalar(sa.select(User.id).where(User.tenant_id == first, User.role == role).limit(1))
+        _, secrets[role] = tokens.create(tenant_id=first, user_id=user_id, name=TOKEN_NAME, scopes=scopes)
+    _, secrets[HOST] = tokens.create(tenant_id=first, user_id=None, name=TOKEN_NAME, scopes=SCOPES)
     db.session.commit()
     return secrets
 

@@ -119,13 +119,18 @@ def _act_on_found(verb: Verb, wanted: Wanted, yes: bool, most: int, as_json: boo
             click.echo("Nothing was done; add --yes to do it.", err=True)
         return
     followed = named(wanted, most) if wait else None
-    _do(verb, wanted, most, touched, as_json, followed)
+    _do(verb, wanted, most, trial, as_json, followed)
 
 
-def _do(verb: Verb, wanted: Wanted, most: int, expected: int, as_json: bool, followed: Sequence[str] | None) -> None:
+def _do(
+    verb: Verb, wanted: Wanted, most: int, trial: bulk.Trial, as_json: bool, followed: Sequence[str] | None
+) -> None:
+    expected = min(trial.matched, most)
     told = {"filter": _told(wanted), "expected": expected, **verb.changes}
     with audited(f"job.{verb.name}", "by filter", **told) as line:
-        running = bulk.start(state(), principal(), wanted.scope, verb.name, wanted.filter, most, verb.changes)
+        running = bulk.start(
+            state(), principal(), wanted.scope, verb.name, wanted.filter, most, verb.changes, trial.as_of
+        )
         line.target = f"bulk:{running.id}"
         line.tenant = running.tenant or line.tenant
     shows_progress = sys.stderr.isatty() and not as_json

@@ -16,7 +16,7 @@ from ..ledger.filter import Filter
 from ..ledger.scope import Scope
 from ..ledger.search import Search
 from ..operations.bulk import known
-from ..rest.finding import path_and_value
+from ..rest.finding import MOST_NUMBER, path_and_value
 from .group import state
 
 PAGE = 1000
@@ -78,6 +78,8 @@ class Wanted:
     given: dict[str, Any]
 
 
+NUMBER = click.IntRange(-MOST_NUMBER, MOST_NUMBER)
+
 _OPTIONS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("--state", "states", {"multiple": True, "type": click.Choice(STATES), "help": "State."}),
     ("--queue", "queues", {"multiple": True, "help": "Queue."}),
@@ -90,6 +92,10 @@ _OPTIONS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("--fingerprint", "fingerprint", {"help": "Of the error; see: flask jobs failures."}),
     ("--correlation-id", "correlation_id", {"help": "Shared by the jobs of one request."}),
     ("--batch", "batch_id", {"help": "The batch that they are part of."}),
+    ("--attempt-from", "attempt_from", {"type": NUMBER, "help": "This many attempts made, or more."}),
+    ("--attempt-to", "attempt_to", {"type": NUMBER, "help": "This many attempts made at the most."}),
+    ("--priority-from", "priority_from", {"type": NUMBER, "help": "This priority or a higher number."}),
+    ("--priority-to", "priority_to", {"type": NUMBER, "help": "This priority or a lower number."}),
     ("--payload", "payload", {"multiple": True, "type": PathAndValue(), "help": "Argument, such as order.id:42."}),
     ("--created-after", "created_after", {"type": When(), "help": "Time, or age such as 2h."}),
     ("--created-before", "created_before", {"type": When(), "help": "Likewise."}),
@@ -104,7 +110,7 @@ def filters(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def read(**options: Any) -> Any:
-        given = {name: value for name in names if (value := options.pop(name))}
+        given = {name: value for name in names if (value := options.pop(name)) not in (None, "", ())}
         tenant = given.get("tenant")
         wanted = Filter(**{name: value for name, value in given.items() if name != "tenant"})
         return command(wanted=Wanted(wanted, Scope(tenant), given), **options)

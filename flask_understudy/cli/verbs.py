@@ -131,7 +131,7 @@ def run_now(ids: tuple[str, ...], wanted: Wanted, **how: Any) -> None:
     \b
     Examples:
       flask jobs run-now 5f0c2f4e-…
-      flask jobs run-now --type report:make --created-after 1h
+      flask jobs run-now --type report:send --created-after 1h
     """
     act(Verb("run_now", "made due", _run_now, question="Run {} now?"), ids, wanted, **how)
 
@@ -160,7 +160,7 @@ def change_queue(ids: tuple[str, ...], wanted: Wanted, to: str, **how: Any) -> N
     \b
     Examples:
       flask jobs change-queue --to email 5f0c2f4e-…
-      flask jobs change-queue --to slow --queue reports --type report:yearly
+      flask jobs change-queue --to slow --queue examples --type long:task
     """
     act(_changing("change_queue", "queue", to, f"Put {{}} into the queue {to}?"), ids, wanted, **how)
 

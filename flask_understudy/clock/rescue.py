@@ -11,6 +11,7 @@ from ..errors import TransportError
 from ..ledger import transitions
 from ..ledger.statements import run
 from ..ledger.transitions import Due
+from ..operations.workers import BURY
 from ..signals import JobNotice
 from ..state import State
 
@@ -25,10 +26,6 @@ SELECT j.worker_id, 'worker', '', 0, <json:'[]'>, 0, <now>, <after:-1>
 FROM (SELECT DISTINCT worker_id FROM understudy_jobs WHERE state = 'active') AS j
 WHERE NOT EXISTS (SELECT 1 FROM understudy_workers AS w WHERE w.id = j.worker_id)
 ON CONFLICT (id) DO NOTHING"""
-
-BURY = """
-DELETE FROM understudy_workers WHERE id = :id AND lease_until < <now>
-    AND NOT EXISTS (SELECT 1 FROM understudy_jobs AS j WHERE j.state = 'active' AND j.worker_id = :id)"""
 
 
 def rescue(state: State, *, reported_only: bool = False, silent: Callable[[str, int], None] | None = None) -> int:

@@ -215,6 +215,13 @@ class Config:
     webhook_ports: tuple[int, ...] = _setting(
         "UNDERSTUDY_WEBHOOK_PORTS", readers.ports, (443, 8443), "ports that webhooks may go to; empty = all (S9)"
     )
+    release: str = _setting(
+        "UNDERSTUDY_RELEASE",
+        readers.text,
+        "",
+        "which release of the application this is; shown beside its workers",
+        also=("SENTRY_RELEASE",),
+    )
     timezone: str = _setting("UNDERSTUDY_TIMEZONE", readers.zone, "UTC", "IANA zone of schedules that name none (C20)")
     queues: dict[str, QueuePolicy] = _setting(
         "UNDERSTUDY_QUEUES", readers.queues, dict, "policy per queue: retries, limits, retention"

@@ -9,6 +9,7 @@ from flask import Flask
 
 from . import (  # noqa: F401 - they declare the pages
     acting,
+    additions,
     alerts,
     audits,
     batches,

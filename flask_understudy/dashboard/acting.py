@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from ..contrib.api import Problem, not_found, problems
 from ..contrib.api.bodies import parse_json, validated
-from ..rest.callers import require
+from ..rest.callers import require, require_change
 from ..rest.doors import DOORS, Door, act
 from . import browser
 from .pages import bp, rendered
@@ -34,6 +34,7 @@ QUESTIONS = {
     "cancel_scheduled": "Cancel this job? It never starts.",
     "cancel_run": "Cancel this run? If it runs it is asked to stop.",
     "delete_endpoint": "Delete this endpoint, with its deliveries? What waits for it is not sent.",
+    "stop_worker": "End this process when what it runs has ended, and those of the same command with it?",
     "cancel_batch": "Cancel what is left of this batch? Jobs that run are asked to stop.",
 }
 
@@ -49,6 +50,7 @@ def do(name: str) -> Response:
     if door is None or door.audit_as is None:
         raise not_found()
     require(door.scope)
+    require_change(door.scope)
     browser.check_form()
     back = browser.own_path(request.form.get("next", ""))
     if name in QUESTIONS and "confirmed" not in request.form:

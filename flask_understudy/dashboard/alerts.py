@@ -1,17 +1,21 @@
-"""Alerts: what is wrong now, what was, what is allowed, and telling nobody for a while."""
+"""Alerts: what is wrong now, what was, what is allowed, who is told, and telling nobody for a while."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any
 
-from flask import request
+from flask import Response, request
 
 from ..contrib.api.bodies import validated
+from ..operations.thresholds import MOST
 from ..rest import alerts
 from ..rest.alerts import AlertShape
+from ..rest.callers import require
+from ..rest.doors import DOORS, act
 from ..rest.paging import PageOf
-from .pages import page
+from . import browser
+from .pages import bp, page, rendered
 from .words import number, percent, span
 
 #: What the rules are called.
@@ -24,12 +28,13 @@ NAMES = {
     "repeated-failures": "jobs fail alike",
 }
 
-#: The settings of those that can be changed.
-SETTINGS = {
-    "depth": "UNDERSTUDY_ALERT_DEPTH",
-    "failure-rate": "UNDERSTUDY_ALERT_FAILURE_RATE",
-    "stalled": "UNDERSTUDY_ALERT_STALLED_SECONDS",
-    "growing": "UNDERSTUDY_ALERT_DEPTH",
+#: What those that allow something take: the unit, the smallest step of a field for it, and the most.
+UNITS = {
+    "depth": ("jobs", "1", MOST),
+    "failure-rate": ("of 1, so 0.1 is 10 %", "any", 1),
+    "stalled": ("s", "any", MOST),
+    "growing": ("jobs", "1", MOST),
+    "repeated-failures": ("jobs", "1", MOST),
 }
 
 #: Minutes for which nobody can be told.
@@ -51,14 +56,24 @@ def show_alerts() -> dict[str, Any]:
     now = datetime.now(UTC)
     return {
         "alerts": [Alert(**dict(a), is_muted=a.muted_until is not None and a.muted_until > now) for a in opened.data],
-        "thresholds": opened.thresholds,
+        "rules": alerts.list_alert_rules().data,
         "past": past.data,
         "next_cursor": past.next_cursor,
         "names": NAMES,
-        "settings": SETTINGS,
+        "units": UNITS,
         "mutings": MUTINGS,
         "figure": figure,
+        "plain": lambda value: f"{value:.10g}",
     }
+
+
+@bp.post("/alerts")
+def try_channels() -> Response:
+    """Send a test to everybody who is told of alerts, and show beside the alerts who could be reached."""
+    require("tenants")
+    browser.check_form()
+    tested = act(DOORS["test_alerts"], {})
+    return rendered("alerts", **show_alerts(), tested=tested.data)
 
 
 def figure(rule: str, value: float) -> str:

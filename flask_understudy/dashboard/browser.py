@@ -7,14 +7,14 @@ of the application, nobody has to sign in here.
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+from typing import Any
 
 from flask import Response, current_app, g, request, url_for
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 from werkzeug.datastructures import MultiDict
 
 from ..contrib.api import Problem
-from ..rest.callers import caller
+from ..rest.callers import caller, comes_from_elsewhere
 
 COOKIE, NOTICE = "understudy_dashboard", "understudy_notice"
 SIGNED_IN_SECONDS = 12 * 3600
@@ -55,9 +55,7 @@ def check_form() -> None:
     Raises:
         Problem: 403; 400 for its characters.
     """
-    site = request.headers.get("Sec-Fetch-Site", "same-origin")
-    origin = request.headers.get("Origin")
-    if site not in {"same-origin", "none"} or (origin is not None and urlsplit(origin).netloc != request.host):
+    if comes_from_elsewhere():
         raise Problem(403, detail="This came from another site.")
     try:
         key = tuple(_signer("form").loads(request.form.get("csrf", ""), max_age=SIGNED_IN_SECONDS))
@@ -76,6 +74,25 @@ def check_texts(given: MultiDict[str, str]) -> None:
     """
     if any("\x00" in text for values in given.listvalues() for text in values):
         raise Problem(400, detail="A text has a NUL character, which cannot be stored or looked for.")
+
+
+def this_page() -> str:
+    """Return the path of this page with its query, as the browser knows it: below the prefix of a proxy too."""
+    return (request.script_root + request.full_path).rstrip("?")
+
+
+def sealed(what: Any) -> str:
+    """Return a value of JSON as text for an address or a form; it comes back from this caller alone, and unchanged."""
+    return str(_signer("sealed").dumps([caller().key, what]))
+
+
+def unsealed(text: str) -> Any:
+    """Return what was sealed for this caller within half a day, or None."""
+    try:
+        key, what = _signer("sealed").loads(text, max_age=SIGNED_IN_SECONDS)
+    except (BadSignature, ValueError, TypeError):
+        return None
+    return what if tuple(key) == caller().key else None
 
 
 def own_path(wanted: str) -> str:
@@ -107,8 +124,8 @@ def forget_notice(response: Response) -> None:
 
 
 def _set(response: Response, name: str, value: str, seconds: int) -> None:
-    response.set_cookie(
-        name, value, max_age=seconds, path=_path(), httponly=True, samesite="Strict", secure=request.is_secure
+    response.set_cookie(  # lax: a link in a chat opens the page; what changes something is a form of ours
+        name, value, max_age=seconds, path=_path(), httponly=True, samesite="Lax", secure=request.is_secure
     )
 
 

@@ -1,22 +1,27 @@
-"""One verb for many jobs: how many there are is said first, and many have to be typed."""
+"""One verb for many jobs: how many there are is said first, and many have to be typed.
+
+What was chosen stands, sealed, in the address of the page that asks: it can be loaded again and gone back to. The page
+tells the moment at which it counted, and what is begun touches no jobs that came later.
+"""
 
 from __future__ import annotations
 
-import json
+from dataclasses import dataclass
 from typing import Any
 
 from flask import Response, redirect, request, url_for
 
-from ..contrib.api import Problem
 from ..contrib.api.bodies import validated
 from ..contrib.api.problems import problem_of
+from ..ledger import STATES
 from ..operations.bulk_acts import CHANGED
 from ..rest import bulk as bulks
-from ..rest.callers import require
+from ..rest.callers import require, state
 from ..rest.doors import DOORS, act
 from . import browser
-from .acting import said
+from .acting import said, shape_of
 from .pages import bp, page, rendered
+from .searching import asked_for
 
 #: What can be done to many jobs, as the buttons have it.
 TITLES = {
@@ -29,6 +34,12 @@ TITLES = {
     "delete": "Delete",
 }
 
+#: Above it the number has to be typed.
+MOST_UNTYPED = 100
+
+#: What servers take for the first line of a request is 4094 characters at the least.
+LONGEST_ADDRESS = 3_000
+
 #: What is asked before, where that is more than the title and how many.
 QUESTIONS = {
     "run_now": "Run {jobs} now?",
@@ -37,9 +48,35 @@ QUESTIONS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What somebody chose to do to which jobs.
+
+    Attributes:
+        order: The fields of `rest.bulk.BulkOrder`.
+        search: What finds the jobs, as the search box has it; empty = they were selected.
+        back: The page it was chosen on.
+    """
+
+    order: dict[str, Any]
+    search: str
+    back: str
+
+    @property
+    def text(self) -> str:
+        """It as text for an address or a form."""
+        return browser.sealed([self.order, self.search, self.back])
+
+    @classmethod
+    def of(cls, text: str) -> Asked | None:
+        """Return what a text says, or None when it is none of this caller, or too old."""
+        given = browser.unsealed(text)
+        return None if given is None else cls(*given)
+
+
 @bp.post("/bulk")
 def preview_bulk() -> Response:
-    """Say how many jobs it would touch, show some, and ask."""
+    """Take what was chosen, and lead to the page that asks."""
     require("operate")
     browser.check_form()
     action, back = request.form.get("action", ""), browser.own_path(request.form.get("next", ""))
@@ -47,28 +84,92 @@ def preview_bulk() -> Response:
     if (changed := CHANGED.get(action)) and request.form.get(changed, "").strip():
         order[changed] = request.form[changed].strip()
     if request.form.get("which") == "filter":
-        order["filter"] = _read(request.form.get("filter", ""))
-    elif request.form.getlist("ids[]"):
-        order["ids"] = request.form.getlist("ids[]")
-    else:
+        search = asked_for(request.form, state().broker.actors)
+        if search.problem is not None:
+            return _refused(back, search.problem)
+        order["filter"] = search.wanted
+        if action == "delete":  # unless they are named it would leave those alone that wait
+            order["filter"] = {"status": list(STATES), **search.wanted}
+        return _asking(Asked(order, search.whole, back))
+    if not request.form.getlist("ids[]"):
         return _refused(back, "No job is selected.")
+    order["ids"] = request.form.getlist("ids[]")
+    return _asking(Asked(order, "", back))
+
+
+@bp.get("/bulk/ask")
+def ask_bulk() -> Response:
+    """Say how many jobs it would touch, show some, and ask. Going back to it or loading it again counts anew."""
+    require("operate")
+    asked = Asked.of(request.args.get("of", ""))
+    return _gone() if asked is None else _question(asked, is_again="again" in request.args)
+
+
+@bp.post("/bulk/start")
+def start_bulk() -> Response:
+    """Begin, and lead to where its progress shows; ask anew when it is not what was confirmed."""
+    require("operate")
+    browser.check_form()
+    asked, expected = Asked.of(request.form.get("of", "")), request.form.get("expected", "")
+    if asked is None or not expected.isdecimal():
+        return _gone()
+    typed = "".join(request.form.get("typed", "").replace(",", "").split())
+    if int(expected) > MOST_UNTYPED and typed != expected:
+        return _asking(asked, f"{typed[:40] or 'Nothing'} was typed, not {expected}; nothing was done.")
+    is_again = "again" in request.form
+    bound: dict[str, Any] = {"asOf": request.form.get("as_of", "")}
+    if not is_again:
+        bound["expected"] = int(expected)
+    elif "ids" not in asked.order:  # the number goes on changing: no more than was confirmed
+        bound["limit"] = int(expected)
     try:
-        trial = act(DOORS["start_bulk"], {}, validated(bulks.BulkOrder, {**order, "dryRun": True}))
+        answer = act(DOORS["start_bulk"], {}, validated(bulks.BulkOrder, {**asked.order, **bound}))
     except Exception as error:
         problem = problem_of(error)
+        if problem.status == 409:
+            return _asking(asked, said(problem), is_again=True)
         if problem.status != 422:
             raise problem from error
-        return _refused(back, said(problem))
+        return _refused(asked.back, said(problem))
+    return redirect(url_for(f"{bp.name}.show_bulk_page", bulk_id=shape_of(answer).id, next=asked.back), 303)  # type: ignore[return-value]
+
+
+def _asking(asked: Asked, problem: str | None = None, *, is_again: bool = False) -> Response:
+    """Lead to the page that asks; where more was selected than an address holds, show it at once."""
+    address = url_for(f"{bp.name}.ask_bulk", of=asked.text, again="yes" if is_again else None)
+    if len(address) > LONGEST_ADDRESS:
+        return _question(asked, problem, is_again=is_again)
+    response = redirect(address, 303)
+    if problem is not None:
+        browser.tell(response, problem, is_problem=True)  # type: ignore[arg-type]
+    return response  # type: ignore[return-value]
+
+
+def _question(asked: Asked, problem: str | None = None, *, is_again: bool = False) -> Response:
+    action = asked.order["action"]
+    try:
+        trial = act(DOORS["start_bulk"], {}, validated(bulks.BulkOrder, {**asked.order, "dryRun": True}))
+    except Exception as error:
+        wrong = problem_of(error)
+        if wrong.status != 422:
+            raise wrong from error
+        return _refused(asked.back, said(wrong))
+    jobs = f"{trial.touched:,}{'' if trial.matched_is_exact else ' or more'} {'job' if trial.touched == 1 else 'jobs'}"
     return rendered(
         "bulk",
         action=action,
+        asked=asked,
+        is_again=is_again,
         title=TITLES[action],
-        question=_question(order, trial),
+        question=QUESTIONS.get(action, f"{TITLES[action]} {{jobs}}?").format(jobs=jobs, **asked.order),
         trial=trial,
-        wanted=", ".join(f"{name}: {value}" for name, value in order.get("filter", {}).items()),
-        order=json.dumps(order),
-        back=back,
+        most_untyped=MOST_UNTYPED,
+        **({} if problem is None else {"notice": (problem, True)}),
     )
+
+
+def _gone() -> Response:
+    return _refused(url_for(f"{bp.name}.show_jobs"), "What was chosen is too old, or somebody else's. Choose again.")
 
 
 def _refused(back: str, why: str) -> Response:
@@ -77,36 +178,9 @@ def _refused(back: str, why: str) -> Response:
     return response  # type: ignore[return-value]
 
 
-def _question(order: dict[str, Any], trial: bulks.DryRun) -> str:
-    jobs = f"{trial.touched:,}{'' if trial.matched_is_exact else ' or more'} {'job' if trial.touched == 1 else 'jobs'}"
-    action = order["action"]
-    return QUESTIONS.get(action, f"{TITLES[action]} {{jobs}}?").format(jobs=jobs, **order)
-
-
-@bp.post("/bulk/start")
-def start_bulk() -> Response:
-    """Begin, and lead to where its progress shows."""
-    require("operate")
-    browser.check_form()
-    if request.form.get("typed", "").strip().replace(",", "") != request.form.get("expected", ""):
-        raise Problem(422, detail="The number that was typed is another one; nothing was done. Go back, look again.")
-    answer = act(DOORS["start_bulk"], {}, validated(bulks.BulkOrder, _read(request.form.get("order", ""))))
-    started = answer[0] if isinstance(answer, tuple) else answer
-    return redirect(url_for(f"{bp.name}.show_bulk_page", bulk_id=started.id), 303)  # type: ignore[return-value]
-
-
 @page("/bulk/<bulk_id>", "bulk_progress")
 def show_bulk_page(bulk_id: str) -> dict[str, Any]:
     """Show how far a bulk is."""
     bulk = bulks.show_bulk(bulk_id)
-    return {"bulk": bulk, "title": TITLES[bulk.action]}
-
-
-def _read(text: str) -> dict[str, Any]:
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
-        raise Problem(422, detail="The form does not say which jobs.")
-    return found
+    back = request.args.get("next")
+    return {"bulk": bulk, "title": TITLES[bulk.action], "back": None if back is None else browser.own_path(back)}

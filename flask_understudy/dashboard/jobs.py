@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from flask import Response, request
@@ -17,7 +16,7 @@ from ..rest.finding import JobsQuery
 from . import browser
 from .bulks import TITLES
 from .pages import bp, page
-from .searching import QUALIFIERS, Search, read
+from .searching import QUALIFIERS, asked_for
 
 LIMITS = (25, 50, 100, 200)
 
@@ -25,10 +24,9 @@ LIMITS = (25, 50, 100, 200)
 @page("/jobs", "jobs", title="Jobs", place=2)
 def show_jobs() -> dict[str, Any]:
     """Show the jobs that a search finds, a page at a time; the search stands in the address."""
-    search, wanted = _asked()
-    status = request.args.get("status", "")
+    search, status = asked_for(request.args, state().broker.actors), request.args.get("status", "")
     limit = request.args.get("limit", "")
-    query = {**wanted, "limit": int(limit) if limit in map(str, LIMITS) else LIMITS[0], "count": True}
+    query = {**search.wanted, "limit": int(limit) if limit in map(str, LIMITS) else LIMITS[0], "count": True}
     if request.args.get("cursor"):
         query["cursor"] = request.args["cursor"]
     problem, found = search.problem, None
@@ -46,7 +44,6 @@ def show_jobs() -> dict[str, Any]:
         "problem": problem,
         "limits": LIMITS,
         "limit": query["limit"],
-        "filter": json.dumps(wanted) if wanted else "",
         "qualifiers": QUALIFIERS,
         "queues": sorted(queues.show_stats().root),
         "declared": sorted(queue_operations.names(state())),
@@ -61,17 +58,11 @@ def export_jobs() -> Response:
     """Download the jobs that a search finds, all pages of it together."""
     require("read")
     browser.check_texts(request.args)
-    search, wanted = _asked()
+    search = asked_for(request.args, state().broker.actors)
     if search.problem is not None:
         raise Problem(422, detail=search.problem)
     cursor = {"cursor": request.args["cursor"]} if request.args.get("cursor") else {}
-    return exporting.export_jobs(validated(exporting.ExportQuery, {**wanted, **cursor}))
-
-
-def _asked() -> tuple[Search, dict[str, Any]]:
-    """Return what the search box and the tab of a state ask for, together as the fields of a search."""
-    search, status = read(request.args.get("q", "")), request.args.get("status", "")
-    return search, {**search.wanted, **({"status": [status]} if status in STATES else {})}
+    return exporting.export_jobs(validated(exporting.ExportQuery, {**search.wanted, **cursor}))
 
 
 def _counts() -> dict[str, int]:

@@ -12,6 +12,7 @@ from ..operations.health import health
 from ..rest import alerts, failures, metrics, queues, schedules
 from ..rest.callers import caller, state
 from ..rest.finding import PageOfTenant
+from .alerts import NAMES
 from .charts import Chart, Series
 from .pages import page
 
@@ -26,6 +27,7 @@ def show_overview() -> dict[str, Any]:
     span = request.args.get("span", "1h")
     minutes, step = SPANS.get(span, SPANS["1h"])
     found = metrics.show_metrics(metrics.Span(minutes=minutes, step=step))
+    every_queue = queues.list_queues().data
     planned = schedules.list_schedules(PageOfTenant(limit=200)).data
     here, sees_all = state(), metrics.sees_everything(caller())
     return {
@@ -33,10 +35,12 @@ def show_overview() -> dict[str, Any]:
         "mode": here.transport.name,
         "is_broker_up": here.transport.is_up,
         "metrics": found,
-        "queues": queues.list_queues().data,
+        "queues": every_queue,
+        "held": [queue for queue in every_queue if queue.paused_at is not None and queue.counts.paused],
         "charts": charts_of(found.series or []),
         "span": span if span in SPANS else "1h",
         "spans": list(SPANS),
+        "names": NAMES,
         "alerts": alerts.list_alerts().data if sees_all else [],
         "failures": failures.list_failures(failures.FailuresQuery(limit=FAILURES)).data,
         "failure_rate": _failure_rate(found),

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from flask import Blueprint, Response, make_response, render_template, request, url_for
 
 from ..contrib.api import Problem, problems
-from ..rest.callers import caller, require
+from ..rest.callers import caller, require, state
 from ..rest.doors import check_askable, check_there, is_there
 from ..rest.metrics import sees_everything
 from . import browser, words
@@ -42,6 +42,7 @@ class Entry:
         place: Where it stands among the others.
         of_all: Whether it is about every tenant's jobs at once, and so for callers who may know of them.
         needs: The broker's companion that it is about; None = every application has what it is about.
+        given: The values of the names in its address.
     """
 
     title: str
@@ -50,6 +51,17 @@ class Entry:
     place: int
     of_all: bool
     needs: str | None = None
+    given: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def address(self) -> str:
+        """Where it is."""
+        return url_for(self.endpoint, **self.given)
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it is the page of this request."""
+        return request.endpoint == self.endpoint and dict(self.given) == (request.view_args or {})
 
 
 _entries: list[Entry] = []
@@ -104,12 +116,22 @@ def rendered(template: str, code: int = 200, /, **shown: Any) -> Response:
 
 
 def entries() -> Sequence[Entry]:
-    """Return the pages that the caller may see."""
+    """Return the pages that the caller may see, the application's own last."""
     who = caller()
-    return [
+    ours = [
         entry
         for entry in _entries
         if who.may(entry.scope) and (not entry.of_all or sees_everything(who)) and is_there(entry.needs)
+    ]
+    return [*ours, *additions()]
+
+
+def additions() -> Sequence[Entry]:
+    """Return the application's own pages that the caller may see."""
+    return [
+        Entry(page.title, f"{bp.name}.show_addition", page.scope, 0, of_all=False, given={"name": page.name})
+        for page in state().broker.pages.values()
+        if caller().may(page.scope)
     ]
 
 
@@ -124,8 +146,9 @@ def _frame() -> dict[str, Any]:
         "csrf": browser.csrf_token,
         "entries": entries,
         "first_entries": FIRST_ENTRIES,
-        "here": request.full_path.rstrip("?"),
+        "here": browser.this_page(),
         "may": lambda scope: caller().may(scope),
+        "may_change": lambda scope: caller().may(scope) and (scope != "tenants" or caller().may("operate")),
         "notice": browser.notice(),
         "root": url_for(f"{bp.name}.show_overview"),
         "who": caller,
@@ -137,7 +160,7 @@ def _frame() -> dict[str, Any]:
 def _failed(error: Exception) -> Response:
     problem = problems.problem_of(error)
     if problem.status == 401:
-        return rendered("sign_in", 401, problem=_said(problem), next=request.full_path.rstrip("?"))
+        return rendered("sign_in", 401, problem=_said(problem), next=browser.this_page())
     response = rendered("problem", problem.status, problem=problem)
     for name, value in problem.headers.items():
         response.headers[name] = value

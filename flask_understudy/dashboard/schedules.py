@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from typing import Any
 from zoneinfo import available_timezones
 
@@ -23,6 +22,7 @@ from ..rest.schedule_shapes import Changes, Preview, Previewed, Registration, Wh
 from . import browser
 from .acting import said, shape_of
 from .pages import bp, page, rendered
+from .searching import qualifier
 
 ROWS = 50
 
@@ -50,7 +50,7 @@ def show_scheduled() -> dict[str, Any]:
 def show_schedule_page(schedule_name: str) -> dict[str, Any]:
     """Show one schedule: its next slots, and what became of its latest ones."""
     schedule = schedules.show_schedule(schedule_name, _whose())
-    return {"schedule": schedule, "search": f"tag:{shlex.quote(f'schedule:{schedule.name}')}"}
+    return {"schedule": schedule, "search": qualifier("tag", f"schedule:{schedule.name}")}
 
 
 @page("/schedule/new", "schedule_form", scope="enqueue")

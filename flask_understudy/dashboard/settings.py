@@ -9,7 +9,7 @@ from flask import request
 from ..operations.health import health
 from ..rest import settings
 from ..rest.callers import state
-from .pages import page
+from .pages import additions, page
 
 #: What the doctor finds, the worst first.
 STATUSES = ("error", "warning", "note", "ok")
@@ -22,6 +22,7 @@ def show_settings_page() -> dict[str, Any]:
     findings = settings.examine_all(settings.Examination()).data if request.args.get("examine") == "yes" else None
     return {
         "health": health(state()),
+        "additions": additions(),
         "set": [one for one in found if one.origin != "default"],
         "defaults": [one for one in found if one.origin == "default"],
         "findings": None if findings is None else sorted(findings, key=lambda one: STATUSES.index(one.status)),

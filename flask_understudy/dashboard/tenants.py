@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import Any
 
 from flask import request
@@ -12,6 +11,7 @@ from ..rest import limits, queues, tenants
 from ..rest.finding import PageOfTenant
 from ..rest.paging import PageOf
 from .pages import page
+from .searching import qualifier
 
 ROWS = 50
 
@@ -24,7 +24,7 @@ def show_tenants() -> dict[str, Any]:
         "tenants": found.data,
         "next_cursor": found.next_cursor,
         "active": sum(numbers.active for numbers in queues.show_stats().root.values()),
-        "quoted": shlex.quote,
+        "qualifier": qualifier,
     }
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from ..operations import wording
+
 #: Characters that change the direction of what follows, each as its escape in JSON.
 _TURNING = {code: f"\\u{code:04x}" for code in (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))}
 
@@ -63,6 +65,11 @@ def number(value: float | None) -> str:
     return f"{value:,.0f}" if value == int(value) else f"{value:,.1f}"
 
 
+def size(n: int | None) -> str:
+    """Return a number of bytes in its largest unit: `48 MB`."""
+    return "–" if n is None else wording.size(n)
+
+
 def percent(value: float | None) -> str:
     """Return a share as a percentage."""
     return "–" if value is None else f"{100 * value:.1f} %"
@@ -84,6 +91,7 @@ WORDS: dict[str, Any] = {
     "number": number,
     "percent": percent,
     "pretty": pretty,
+    "size": size,
     "span": span,
     "state_of": state,
     "when": when,

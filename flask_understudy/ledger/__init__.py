@@ -18,6 +18,7 @@ from .schedule import Schedule, ScheduleFire
 from .step import Step
 from .tally import Count, Rate, Tally
 from .tenant import Tenant
+from .threshold import AlertThreshold
 from .wait import Wait
 from .window import Window
 from .worker import Lease, Worker
@@ -33,6 +34,7 @@ __all__ = [
     "TERMINAL",
     "WAITING",
     "AlertEpisode",
+    "AlertThreshold",
     "Approval",
     "Attempt",
     "AuditLine",

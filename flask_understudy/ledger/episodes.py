@@ -29,7 +29,7 @@ RETURNING {_TOLD}"""  # noqa: S608 - constants of this module
 
 UPDATE = """
 UPDATE understudy_alerts SET value = :value, threshold = :threshold, message = :message
-WHERE rule = :rule AND subject = :subject AND ended_at IS NULL AND value <> :value"""
+WHERE rule = :rule AND subject = :subject AND ended_at IS NULL AND (value <> :value OR threshold <> :threshold)"""
 
 END = f"UPDATE understudy_alerts SET ended_at = <now> WHERE id = :id AND ended_at IS NULL RETURNING {_TOLD}"  # noqa: S608
 

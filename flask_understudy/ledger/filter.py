@@ -17,12 +17,17 @@ class Filter:
         actors: Names of actors.
         tags: Tags, one of which the job has.
         ids: Ids.
+        id_starts: Beginnings of ids, of digits, `a` to `f` and hyphens; alternatives to `ids`.
         owner: Who asked for it.
         text: Part of its id, actor, deduplication key or error, whatever the case.
         error: Part of its error, whatever the case.
         fingerprint: Of its error.
         correlation_id: Shared by the jobs that one request led to.
         batch_id: The batch that they are part of.
+        attempt_from: Attempts made, this many or more.
+        attempt_to: Attempts made, this many at the most.
+        priority_from: The priority, this or a higher number.
+        priority_to: The priority, this or a lower number.
         created_after: Not before this time.
         created_before: Before this time.
         finished_after: Not before this time.
@@ -38,12 +43,17 @@ class Filter:
     actors: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     ids: tuple[str, ...] = ()
+    id_starts: tuple[str, ...] = ()
     owner: str | None = None
     text: str | None = None
     error: str | None = None
     fingerprint: str | None = None
     correlation_id: str | None = None
     batch_id: str | None = None
+    attempt_from: int | None = None
+    attempt_to: int | None = None
+    priority_from: int | None = None
+    priority_to: int | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
     finished_after: datetime | None = None

@@ -46,6 +46,9 @@ SELECT queue, state, CAST(sum(n) AS bigint) FROM (
 
 ALIVE = "SELECT count(*) FROM understudy_workers WHERE lease_until >= <now> AND kind <> 'web' AND drained_at IS NULL"
 
+DRAINED = """
+SELECT count(*) FROM understudy_workers WHERE lease_until >= <now> AND kind <> 'web' AND drained_at IS NOT NULL"""
+
 
 def find(database: Database, id: str, session: Session | None = None, *, scope: Scope = EVERYTHING) -> Job | None:
     """Return a job as it is now, detached, or None.
@@ -125,6 +128,12 @@ def workers_alive(database: Database) -> int:
     """Return how many processes hold a lease and consume queues; drained ones do not."""
     with database.engine.connect() as connection:
         return int(run(connection, ALIVE).scalar_one())
+
+
+def workers_drained(database: Database) -> int:
+    """Return how many processes hold a lease, and take nothing because they are drained."""
+    with database.engine.connect() as connection:
+        return int(run(connection, DRAINED).scalar_one())
 
 
 def row_of(job: Job) -> dict[str, Any]:

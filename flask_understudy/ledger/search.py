@@ -86,7 +86,8 @@ class Search:
         self.newest_first = newest_first
         self._is_ended = self.is_by_end(wanted)
         self._is_live = bool(wanted.states) and set(wanted.states) <= set(LIVE)
-        self._is_pointed = bool(wanted.ids) or wanted.fingerprint is not None or wanted.batch_id is not None
+        self._is_named = bool(wanted.ids or wanted.id_starts)
+        self._is_pointed = self._is_named or wanted.fingerprint is not None or wanted.batch_id is not None
         self._key = "finished_at" if self._is_ended else "created_at"
 
     @staticmethod
@@ -163,8 +164,8 @@ class Search:
 
     def _sources(self) -> list[list[_Condition]]:
         wanted, tenant = self.wanted, [self.scope.of(Job)]
-        if wanted.ids:
-            return [[*tenant, Job.id.in_(wanted.ids)]]
+        if self._is_named:
+            return [[*tenant, or_(Job.id.in_(wanted.ids), *map(_begins, wanted.id_starts))]]
         if wanted.fingerprint is not None:
             return [[*tenant, Job.state == FAILED, Job.fingerprint == wanted.fingerprint]]
         if wanted.batch_id is not None:
@@ -226,9 +227,9 @@ class Search:
             found.append(job.actor.in_(wanted.actors))
         if wanted.tags:
             found.append(self._tagged(job))
-        if wanted.ids and wanted.fingerprint is not None:
+        if self._is_named and wanted.fingerprint is not None:
             found += [job.state == FAILED, job.fingerprint == wanted.fingerprint]
-        for name in ("owner", "correlation_id", *(["batch_id"] if wanted.ids or wanted.fingerprint else [])):
+        for name in ("owner", "correlation_id", *(["batch_id"] if self._is_named or wanted.fingerprint else [])):
             if (value := getattr(wanted, name)) is not None:
                 found.append(getattr(job, name) == value)
         if wanted.error:
@@ -236,8 +237,9 @@ class Search:
         if wanted.text:
             columns = (job.id, job.actor, job.dedup_key, job.error)
             found.append(or_(*(column.icontains(wanted.text, autoescape=True) for column in columns)))
-        if wanted.due_by_itself:
-            found.append(not_(awaits(job)))
+        found += _between(job.attempt, wanted.attempt_from, wanted.attempt_to)
+        found += _between(job.priority, wanted.priority_from, wanted.priority_to)
+        found += [not_(awaits(job))] if wanted.due_by_itself else []
         found += self._other_times(job)
         found += [self._leads_to(job, path, value) for path, value in wanted.payload]
         return found
@@ -279,6 +281,15 @@ class Search:
         where = "$" + "".join(f"[{key}]" if _is_position(key) else f'."{_escaped(key)}"' for key in path)
         kind = func.json_type(column, where)
         return case((kind.in_(["true", "false"]), kind), else_=cast(func.json_extract(column, where), String))
+
+
+def _between(column: Any, least: int | None, most: int | None) -> list[_Condition]:
+    return [*([column >= least] if least is not None else []), *([column <= most] if most is not None else [])]
+
+
+def _begins(start: str) -> _Condition:
+    """Return that the id begins so: a range, which its index answers in any collation, as no id goes on with a `g`."""
+    return and_(Job.id >= start, Job.id < f"{start}g", Job.id.startswith(start, autoescape=True))
 
 
 def _is_position(key: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import JSON, Text, text
+from sqlalchemy import JSON, BigInteger, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from .base import Base, Moment
@@ -22,9 +22,12 @@ class Worker(Base):
         threads: Jobs it runs at a time.
         started_at: When it booted.
         lease_until: It is taken for dead after this, and its jobs are rescued.
-        stopping: Whether it is shutting down.
+        stopping: Whether it is to end as soon as what it runs has ended; `drained_at` is set as well.
         drained_at: Since when it is to claim nothing any more; what it runs goes on.
         suspects: When it is known to have died: ids of the jobs that were running; None = unknown.
+        master_pid: The process that started it and others beside it, and ends them together; None = it is alone.
+        memory_bytes: Of it in RAM at its last sign of life; None = its system does not tell.
+        versions: The releases it runs, by name.
     """
 
     __tablename__ = "understudy_workers"
@@ -40,6 +43,9 @@ class Worker(Base):
     stopping: Mapped[bool] = mapped_column(server_default=text("false"))
     drained_at: Mapped[datetime | None] = mapped_column(Moment)
     suspects: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
+    master_pid: Mapped[int | None]
+    memory_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    versions: Mapped[dict[str, str] | None] = mapped_column(JSON(none_as_null=True))
 
 
 class Lease(Base):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from ..errors import InvalidJob
 from ..ledger import AlertEpisode, episodes
 from ..state import State
-from .rules import thresholds
 from .transaction import transaction
 
 MOST_MINUTES = 10_080
@@ -19,11 +18,6 @@ def opened(state: State) -> list[AlertEpisode]:
 def history(state: State, limit: int, before: int | None = None) -> list[AlertEpisode]:
     """Return episodes, the newest first; with `before` those that began before the one with that id."""
     return episodes.history(state.database, limit, before)
-
-
-def allowed(state: State) -> dict[str, float]:
-    """Return what each rule allows."""
-    return thresholds(state.config)
 
 
 def mute(state: State, id: int, minutes: int) -> bool:

@@ -10,10 +10,9 @@ import inspect
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -29,6 +28,7 @@ from ..redaction import withholds_all, withholds_at
 from ..state import State
 from . import audit, queues
 from .bulk_acts import ACTIONS, NOTHING, Changes, act, check, narrowed
+from .bulk_filters import from_json, moment, to_json, until
 from .transaction import joined_session, transaction
 
 RUNNING, COMPLETED = "running", "completed"
@@ -40,8 +40,6 @@ ABORT = """
 UPDATE understudy_bulks SET state = 'aborted', finished_at = <now>
 WHERE id = :id AND state = 'running' AND (:any_tenant OR tenant = :tenant) RETURNING id"""
 
-NOW = "SELECT <ms:at> FROM (SELECT <now> AS at) AS clock"
-
 
 @dataclass(frozen=True, slots=True)
 class Trial:
@@ -52,12 +50,14 @@ class Trial:
         is_exact: Whether they are so many; else there are at least that many.
         left: Jobs that are meant as well, and stay as they are; None = too many to count.
         sample: The first few of those that it can be done to.
+        as_of: When that was so: jobs that come later are not counted.
     """
 
     matched: int
     is_exact: bool
     left: int | None
     sample: Sequence[Job]
+    as_of: datetime
 
 
 def known(state: State) -> Known:
@@ -91,19 +91,28 @@ def sample(state: State, scope: Scope, wanted: Filter) -> Sequence[Job]:
     return Search(state.database, scope, wanted, known(state)).page(SAMPLE).jobs
 
 
-def trial(state: State, scope: Scope, action: str, wanted: Filter) -> Trial:
+def trial(state: State, scope: Scope, action: str, wanted: Filter, as_of: datetime | None = None) -> Trial:
     """Return what a bulk would find now.
+
+    Args:
+        state: The application's side of the library.
+        scope: Whose jobs may be touched.
+        action: One of `bulk_acts.ACTIONS`.
+        wanted: Which jobs.
+        as_of: Jobs that come later are not meant; None = now.
 
     Raises:
         InvalidJob: The action is unknown, or none of the states that the filter names allows it.
     """
-    meant = narrowed(action, wanted)
+    meant, now = narrowed(action, wanted), moment(state)
+    as_of = min(as_of or now, now)
     if wanted.ids and not wanted.states:
         meant = narrowed(action, replace(wanted, states=ACTIONS[action]))
+    meant = until(meant, as_of)
     n, is_exact = count(state, scope, meant)
-    total, total_is_exact = count(state, scope, wanted)
+    total, total_is_exact = count(state, scope, until(wanted, as_of))
     left = max(0, total - n) if is_exact and total_is_exact else None
-    return Trial(n, is_exact, left, sample(state, scope, meant))
+    return Trial(n, is_exact, left, sample(state, scope, meant), as_of)
 
 
 def start(
@@ -114,6 +123,8 @@ def start(
     wanted: Filter,
     most: int = MOST,
     changes: Changes = NOTHING,
+    as_of: datetime | None = None,
+    expected: int | None = None,
 ) -> Bulk:
     """Ask for a bulk; the clock does it, or whoever calls `step`.
 
@@ -125,15 +136,18 @@ def start(
         wanted: Which jobs.
         most: Jobs it touches at the most.
         changes: What the action changes and to what; see `bulk_acts.check`.
+        as_of: Jobs that come later are not meant, such as the `as_of` of a trial; None = now.
+        expected: How many jobs it shall touch, as a trial said; None = however many.
 
     Raises:
         InvalidJob: The action is unknown, none of the states that the filter names allows it, or it cannot change that.
+        JobConflict: By now it would touch another number of jobs than expected.
     """
-    wanted = narrowed(action, wanted)
+    meant, now = narrowed(action, wanted), moment(state)
     check(state, action, changes)
-    with state.database.statement() as connection:
-        now = datetime.fromtimestamp((run(connection, NOW).scalar_one() + 1) / 1000, UTC)
-    meant = _until(wanted, now)
+    if expected is not None:
+        _check_number(trial(state, scope, action, wanted, as_of), most, expected)
+    meant = until(meant, min(as_of or now, now))
     counts, is_whole = Search(state.database, scope, meant, known(state), newest_first=False).tally(most)
     bulk = Bulk(
         id=str(uuid.uuid4()),
@@ -141,7 +155,7 @@ def start(
         subject=principal.subject,
         action=action,
         changes=dict(changes) or None,
-        filter=_to_json(meant),
+        filter=to_json(meant),
         state=RUNNING,
         most=most,
         expected=sum(counts.values()) if is_whole else None,
@@ -162,6 +176,13 @@ def start(
         own.commit()
         own.expunge(bulk)
     return bulk
+
+
+def _check_number(found: Trial, most: int, expected: int) -> None:
+    touched = min(found.matched, most)
+    if touched < expected or (found.is_exact and touched > expected):
+        many = f"{touched:,} {'job' if touched == 1 else 'jobs'}"
+        raise JobConflict(f"By now it would touch {many} and not {expected:,} as expected; nothing was done.")
 
 
 def _told(principal: Principal, bulk: Bulk, counts: dict[str, int]) -> list[AuditLine]:
@@ -208,7 +229,7 @@ def step(state: State, bulk_id: str, n: int = BATCH) -> Bulk:
 
 
 def _step(state: State, session: Session, bulk: Bulk, n: int, told: list[Callable[[], None]]) -> None:
-    scope, wanted = Scope(bulk.tenant), _from_json(bulk.filter)
+    scope, wanted = Scope(bulk.tenant), from_json(bulk.filter)
     search = Search(state.database, scope, wanted, known(state), newest_first=False)
     place = (bulk.place_at, bulk.place_id) if bulk.place_at and bulk.place_id else None
     page = search.page(min(n, bulk.most - bulk.matched), place)
@@ -262,30 +283,3 @@ def running(state: State) -> Sequence[str]:
     """Return the ids of the bulks that are not done, the oldest first."""
     with Session(state.database.engine) as session:
         return session.scalars(select(Bulk.id).where(Bulk.state == RUNNING).order_by(Bulk.created_at)).all()
-
-
-def _until(wanted: Filter, now: datetime) -> Filter:
-    """Return the filter without jobs that come later."""
-    if Search.is_by_end(wanted):
-        return replace(wanted, finished_before=min(wanted.finished_before or now, now))
-    return replace(wanted, created_before=min(wanted.created_before or now, now))
-
-
-def _to_json(wanted: Filter) -> dict[str, Any]:
-    return {
-        key: value.isoformat() if isinstance(value, datetime) else value
-        for key, value in asdict(wanted).items()
-        if value not in (None, (), False)
-    }
-
-
-def _from_json(stored: dict[str, Any]) -> Filter:
-    values: dict[str, Any] = {}
-    for key, value in stored.items():
-        if key.endswith(("_after", "_before")):
-            values[key] = datetime.fromisoformat(value)
-        elif key == "payload":
-            values[key] = tuple((tuple(path), text) for path, text in value)
-        else:
-            values[key] = tuple(value) if isinstance(value, list) else value
-    return Filter(**values)

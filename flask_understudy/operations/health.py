@@ -18,7 +18,7 @@ def health(state: State, tenant: str | None = None) -> dict[str, Any]:
 
     Args:
         state: The application's side of the library.
-        tenant: Count this tenant's jobs alone; None = all.
+        tenant: Count this tenant's jobs alone, and leave out the alerts, which are about everybody's; None = all.
 
     Returns:
         `overallStatus`: `unhealthy` when the database is down, or jobs have waited for more than 60 s and no worker
@@ -44,14 +44,16 @@ def health(state: State, tenant: str | None = None) -> dict[str, Any]:
         queues = sorted(state.broker.get_declared_queues() | set(state.config.queues))
         counts = queries.stats(state.database, queues, tenant)
         answer["queues"] = [{"name": name, **numbers} for name, numbers in counts.items()]
-        alerts = episodes.open_by_rule(state.database)
+        alerts = episodes.open_by_rule(state.database) if tenant is None else {}
         alerts.pop(episodes.BROKER, None)  # the broker itself was just asked
         if alerts:
             answer["overallStatus"] = "degraded"
             reasons += [f"alert {rule} is open" for rule in sorted(alerts)]
         if queries.oldest_waiting_ms(state.database) > UNATTENDED_MS and not queries.workers_alive(state.database):
             answer["overallStatus"] = "unhealthy"
-            reasons.append("jobs have waited for more than a minute and no worker takes them")
+            drained = queries.workers_drained(state.database)
+            why = "all workers that live are drained" if drained else "no worker lives"
+            reasons.append(f"jobs have waited for more than a minute: {why}")
     except SQLAlchemyError as problem:
         answer["overallStatus"] = "unhealthy"
         answer["database"] = type(problem).__name__

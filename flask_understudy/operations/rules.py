@@ -9,25 +9,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 from queue import SimpleQueue
 
-from ..config import Config
 from ..ledger import rates
 from ..ledger.episodes import BROKER
 from ..ledger.statements import run
 from ..state import State
-
-DEPTH, FAILURE_RATE, STALLED, GROWING, REPEATED = (
-    "depth",
-    "failure-rate",
-    "stalled",
-    "growing",
-    "repeated-failures",
-)
-RULES = (DEPTH, FAILURE_RATE, STALLED, BROKER, GROWING, REPEATED)
+from .thresholds import DEPTH, FAILURE_RATE, GROWING, REPEATED, STALLED, allowed
 
 FAILURE_MINUTES = 5
 LEAST_ATTEMPTS = 10
 GROWING_MINUTES = 5
-REPEATED_FAILURES = 10
 HOUR_MS = 3_600_000
 
 WAITING = "SELECT queue, count(*) FROM understudy_jobs WHERE state = 'waiting' GROUP BY queue"
@@ -56,18 +46,6 @@ class Breach:
     message: str
 
 
-def thresholds(config: Config) -> dict[str, float]:
-    """Return what each rule allows."""
-    return {
-        DEPTH: config.alert_depth,
-        FAILURE_RATE: config.alert_failure_rate,
-        STALLED: config.alert_stalled_seconds,
-        BROKER: 0,
-        GROWING: config.alert_depth / 2,
-        REPEATED: REPEATED_FAILURES - 1,
-    }
-
-
 class Rules:
     """Finds out which rules are broken, and remembers how long queues were in the last minutes.
 
@@ -84,22 +62,21 @@ class Rules:
         self._silent: SimpleQueue[tuple[str, int]] = SimpleQueue()
 
     def broken(self) -> list[Breach]:
-        """Return what is wrong now."""
-        waiting = self._waiting()
+        """Return what is wrong now, by what the rules allow now."""
+        most, waiting = allowed(self.state), self._waiting()
         self._remember(waiting)
         return [
-            *self._deep(waiting),
-            *self._failing(),
-            *self._stalled(),
+            *self._deep(waiting, most[DEPTH]),
+            *self._failing(most[FAILURE_RATE]),
+            *self._stalled(most[STALLED]),
             *self._broker(),
-            *self._growing(waiting),
-            *self._repeated(),
+            *self._growing(waiting, most[GROWING]),
+            *self._repeated(int(most[REPEATED])),
         ]
 
     def note_silent(self, worker: str, jobs: int) -> None:
         """The jobs of a worker were taken back as it had let its lease run out: it was silent for that long."""
-        if self.state.config.lease_seconds >= self.state.config.alert_stalled_seconds:
-            self._silent.put((worker, jobs))
+        self._silent.put((worker, jobs))
 
     def _waiting(self) -> dict[str, int]:
         with self.state.database.statement() as connection:
@@ -111,16 +88,14 @@ class Rules:
             self._sampled = now
             self._depths.append(waiting)
 
-    def _deep(self, waiting: dict[str, int]) -> list[Breach]:
-        most = self.state.config.alert_depth
+    def _deep(self, waiting: dict[str, int], most: float) -> list[Breach]:
         return [
             Breach(DEPTH, queue, n, most, f"{n} jobs wait in queue {queue}.")
             for queue, n in sorted(waiting.items())
             if n > most
         ]
 
-    def _failing(self) -> list[Breach]:
-        most = self.state.config.alert_failure_rate
+    def _failing(self, most: float) -> list[Breach]:
         window = rates.since(self.state.database, FAILURE_MINUTES)
         found = []
         for queue in sorted({row.queue for row in window.rows}):
@@ -133,8 +108,7 @@ class Rules:
                 found.append(Breach(FAILURE_RATE, queue, round(rate, 4), most, text))
         return found
 
-    def _stalled(self) -> list[Breach]:
-        most = self.state.config.alert_stalled_seconds
+    def _stalled(self, most: float) -> list[Breach]:
         lease_ms = int(self.state.config.lease_seconds * 1000)
         with self.state.database.statement() as connection:
             silent = run(connection, SILENT, lease_ms=lease_ms, late_ms=lease_ms - int(most * 1000)).all()
@@ -142,6 +116,8 @@ class Rules:
         while not self._silent.empty():
             worker, n = self._silent.get()
             lease = self.state.config.lease_seconds
+            if lease < most:
+                continue
             text = f"Worker {worker} was silent for {lease:.0f} s; its {n} jobs were taken back."
             found[worker] = Breach(STALLED, worker, lease, most, text)
         for worker, host, ms, n in silent:
@@ -156,8 +132,7 @@ class Rules:
             return []
         return [Breach(BROKER, "", 1, 0, f"The broker ({transport.name}) cannot be reached; the ledger goes on.")]
 
-    def _growing(self, waiting: dict[str, int]) -> list[Breach]:
-        least = self.state.config.alert_depth / 2
+    def _growing(self, waiting: dict[str, int], least: float) -> list[Breach]:
         if len(self._depths) <= GROWING_MINUTES:
             return []
         found = []
@@ -170,15 +145,15 @@ class Rules:
                 found.append(Breach(GROWING, queue, n, least, text))
         return found
 
-    def _repeated(self) -> list[Breach]:
+    def _repeated(self, most: int) -> list[Breach]:
         with self.state.database.statement() as connection:
-            alike = run(connection, FAILED_ALIKE, age_ms=-HOUR_MS, most=REPEATED_FAILURES).all()
+            alike = run(connection, FAILED_ALIKE, age_ms=-HOUR_MS, most=most + 1).all()
         return [
             Breach(
                 REPEATED,
                 fingerprint,
                 n,
-                REPEATED_FAILURES - 1,
+                most,
                 f"{n} jobs of {actor} failed alike within an hour, such as {id}.",
             )
             for fingerprint, n, actor, id in sorted(alike)

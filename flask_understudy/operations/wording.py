@@ -28,6 +28,14 @@ def counted(n: int, noun: str, *, exact: bool = True) -> str:
     return f"{'' if exact else 'at least '}{n:,} {noun}{'' if n == 1 else 's'}"
 
 
+def size(n: int) -> str:
+    """Return a number of bytes in its largest unit: `48 MB`."""
+    for unit, name in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+        if n >= unit:
+            return f"{n / unit:.1f} {name}" if n < 10 * unit else f"{n / unit:.0f} {name}"
+    return f"{n} B"
+
+
 def printable(text: str) -> str:
     """Return a text on one line, without what would steer the terminal: jobs carry what strangers wrote."""
     return "".join(c if c.isprintable() else " " for c in text)

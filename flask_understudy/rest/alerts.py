@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from ..contrib.api import Body, Problem, not_found
+from ..contrib.api import Answer, Body, Problem, not_found
 from ..ledger import AlertEpisode
 from ..operations import alerts as operations
+from ..operations import thresholds
+from ..operations.channels import Channels
 from .callers import caller, state
-from .doors import door, note
+from .doors import door, note, settle
 from .metrics import sees_everything
 from .paging import PageOf, cursor_of, place_of
 from .shapes import Instant, Shape
@@ -45,6 +47,52 @@ class PastAlerts(Shape):
     next_cursor: str | None
 
 
+class RuleShape(Shape):
+    """What a rule allows."""
+
+    rule: str
+    threshold: float = Field(description="The figure above which it is broken: jobs, a share, seconds.")
+    default: float = Field(description="What holds when no operator set it.")
+    setting: str | None = Field(description="The setting that says that; null = the library does.")
+    set_by: str | None = Field(description="The operator who set it; null = nobody did.")
+    set_at: Instant | None
+
+    @classmethod
+    def of(cls, found: thresholds.Threshold) -> RuleShape:
+        """Show a rule."""
+        return cls(**{name: getattr(found, name) for name in thresholds.Threshold.__slots__})
+
+
+class Rules(Shape):
+    """All rules."""
+
+    data: list[RuleShape]
+
+
+class NewThreshold(Body):
+    """What a rule shall allow."""
+
+    threshold: float = Field(
+        allow_inf_nan=False,
+        description="depth, growing, repeated-failures: jobs, whole; failure-rate: a share up to 1; stalled: seconds.",
+    )
+
+
+class OutcomeShape(Shape):
+    """What became of a test of one channel."""
+
+    channel: str = Field(description="log, signal, Sentry, mail or webhook.")
+    to: str = Field(description="The address of mail; empty for the others.")
+    is_delivered: bool
+    error: str | None = Field(description="Why not; null = it is delivered.")
+
+
+class Tested(Shape):
+    """What became of a test."""
+
+    data: list[OutcomeShape]
+
+
 class Muting(Body):
     """For how long nobody shall be told."""
 
@@ -56,7 +104,7 @@ def list_alerts() -> OpenAlerts:
     """List what is wrong now, and what each rule allows."""
     _everything()
     return OpenAlerts(
-        data=[_shape(episode) for episode in operations.opened(state())], thresholds=operations.allowed(state())
+        data=[_shape(episode) for episode in operations.opened(state())], thresholds=thresholds.allowed(state())
     )
 
 
@@ -89,6 +137,65 @@ def mute_alert(alert_id: int, body: Muting) -> AlertShape:
     state().db.session.flush()
     found = state().db.session.get(AlertEpisode, alert_id, populate_existing=True)
     return _shape(found)
+
+
+@door("/alerts/rules", scope="read", tag=TAG, answers={200: Rules})
+def list_alert_rules() -> Rules:
+    """List the rules: what each allows, what the settings say, and who set it otherwise."""
+    _everything()
+    return Rules(data=[RuleShape.of(found) for found in thresholds.listing(state())])
+
+
+@door(
+    "/alerts/rules/<rule>",
+    method="PATCH",
+    scope="tenants",
+    tag=TAG,
+    audit_as="alert.set",
+    body=NewThreshold,
+    answers={200: RuleShape},
+)
+def set_alert_threshold(rule: str, body: NewThreshold) -> RuleShape:
+    """Let a rule allow something else than the settings say, from the clock's next evaluation on."""
+    note(threshold=body.threshold, before=_rule(rule).threshold)
+    who = caller().principal
+    thresholds.change(state(), rule, body.threshold, f"{who.tenant}/{who.subject}" if who.tenant else who.subject)
+    return RuleShape.of(_rule(rule))
+
+
+@door(
+    "/alerts/rules/<rule>",
+    method="DELETE",
+    scope="tenants",
+    tag=TAG,
+    audit_as="alert.reset",
+    answers={204: Answer(description="The settings say.")},
+)
+def reset_alert_threshold(rule: str) -> tuple[str, int]:
+    """Let a rule allow again what the settings say."""
+    note(before=_rule(rule).threshold)
+    thresholds.reset(state(), rule)
+    return "", 204
+
+
+@door("/alerts/test", method="POST", scope="tenants", tag=TAG, audit_as="alert.test", answers={200: Tested})
+def test_alerts() -> Tested:
+    """Send a test, which says that it is one, to everybody who is told of alerts; the answer says who could be reached.
+
+    It takes up to 12 s. Nobody is tried again, and muting does not matter.
+    """
+    settle()  # the line of the audit; nothing is locked while others are waited for
+    found = Channels(state()).test(caller().principal.subject)
+    return Tested(
+        data=[OutcomeShape(channel=o.channel, to=o.to, is_delivered=o.error is None, error=o.error) for o in found]
+    )
+
+
+def _rule(rule: str) -> thresholds.Threshold:
+    found = thresholds.find(state(), rule)
+    if found is None:
+        raise not_found()
+    return found
 
 
 def _everything() -> None:

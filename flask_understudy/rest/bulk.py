@@ -38,6 +38,15 @@ class BulkOrder(Body):
     )
     dry_run: bool = Field(default=False, description="Only say how many jobs there are, and show some.")
     limit: int = Field(default=operations.MOST, ge=1, le=operations.MOST, description="Touch no more jobs than that.")
+    as_of: Instant | None = Field(
+        default=None, description="Touch no jobs that came later, such as `asOf` of a dry run; default: now."
+    )
+    expected: int | None = Field(
+        default=None,
+        ge=0,
+        description="How many jobs it shall touch, such as `touched` of a dry run. If it would be another number by "
+        "now nothing is done: 409.",
+    )
 
 
 class DryRun(Shape):
@@ -51,6 +60,9 @@ class DryRun(Shape):
         "many to count."
     )
     sample: list[JobSummary]
+    as_of: Instant = Field(
+        description="When that was so. Whoever starts it with the same `asOf` touches no later jobs."
+    )
 
 
 class BulkShape(Shape):
@@ -98,6 +110,7 @@ class BulkShape(Shape):
     audit_as="bulk.start",
     body=BulkOrder,
     answers={202: BulkShape, 200: Answer(DryRun, "It was a dry run.")},
+    errors=(409,),
 )
 def start_bulk(body: BulkOrder) -> Any:
     """Do one thing to all jobs of a filter, or to those named. The clock does it in steps."""
@@ -106,15 +119,18 @@ def start_bulk(body: BulkOrder) -> Any:
     wanted, changes = _wanted(body), _changes(body)
     note(action=body.action, dry_run=body.dry_run, **changes, **_told(body))
     if body.dry_run:
-        trial = operations.trial(here, scope, body.action, wanted)
+        trial = operations.trial(here, scope, body.action, wanted, body.as_of)
         return DryRun(
             matched=trial.matched,
             touched=min(trial.matched, body.limit),
             matched_is_exact=trial.is_exact,
             left=trial.left,
             sample=[JobSummary.of(job) for job in trial.sample[: body.limit]],
+            as_of=trial.as_of,
         )
-    bulk = operations.start(here, who.principal, scope, body.action, wanted, body.limit, changes)
+    bulk = operations.start(
+        here, who.principal, scope, body.action, wanted, body.limit, changes, body.as_of, body.expected
+    )
     note(target=bulk.id, tenant=bulk.tenant)
     return BulkShape.of(bulk), 202
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 from dataclasses import dataclass
 from typing import cast
+from urllib.parse import urlsplit
 
 from flask import current_app, g, request
 from itsdangerous import BadSignature, URLSafeTimedSerializer
@@ -116,6 +117,27 @@ def _holder(secret: str) -> Caller:
     return Caller(Principal(subject=f"job:{job}", tenant=tenant, scopes=frozenset({"read"})), job)
 
 
+def comes_from_elsewhere() -> bool:
+    """Whether a page of another site made the browser send this request, by what browsers say of that."""
+    site = request.headers.get("Sec-Fetch-Site")
+    if site is not None:
+        return site not in {"same-origin", "none"}
+    origin = request.headers.get("Origin")  # browsers name no site where the page came without TLS
+    return origin is not None and urlsplit(origin).netloc != request.host
+
+
+def refuse_forgery() -> None:
+    """Refuse what another site lets a browser do in the name of whoever is signed in here.
+
+    Credentials in `Authorization` are what such a page does not have.
+
+    Raises:
+        Problem: 403.
+    """
+    if request.method not in {"GET", "HEAD"} and "Authorization" not in request.headers and comes_from_elsewhere():
+        raise Problem(403, detail="This came from a page of another site; send a token in Authorization instead.")
+
+
 def _unauthorised(detail: str) -> Problem:
     return Problem(401, detail=detail, headers={"WWW-Authenticate": 'Bearer realm="jobs"'})
 
@@ -132,3 +154,13 @@ def require(scope: str, *, opens_to_token: bool = False, opens_to_event_key: boo
     if not who.may(scope) or (who.job is not None and not opens_to_token):
         raise Problem(403, detail=f"This needs the scope {scope!r}.")
     return who
+
+
+def require_change(scope: str) -> None:
+    """Refuse whoever may look at what tenants share and not act on it: that takes `operate` beside `tenants`.
+
+    Raises:
+        Problem: 403.
+    """
+    if scope == "tenants":
+        caller().need("operate")

@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field, StringConstraints
 from ..contrib.api import Answer, Body, Problem, not_found, once, operation, problems
 from ..contrib.api.idempotency import Sealing
 from ..operations import audit
-from .callers import caller, require, state
+from .callers import caller, refuse_forgery, require, require_change, state
 
 V = TypeVar("V", bound=Callable[..., Any])
 
@@ -49,7 +49,7 @@ class Door:
         view: What it does: takes the rule's names, `body` and `query`, and returns a shape.
         rule: Below the API's prefix.
         method: The HTTP method.
-        scope: What the caller needs.
+        scope: What the caller needs; `operate` as well to change what tenants share.
         audit_as: The action's name in the audit; None = it changes nothing.
         body: Model of the body; None = it takes none.
         query: Model of the query; None = it takes none.
@@ -125,7 +125,7 @@ def door(
 
     Args:
         rule: Below the API's prefix.
-        scope: What the caller needs.
+        scope: What the caller needs; `operate` as well to change what tenants share.
         tag: The group it stands in.
         answers: The successful answers by status.
         method: The HTTP method.
@@ -150,11 +150,13 @@ def door(
 
         @functools.wraps(described)
         def guarded(**given: Any) -> Any:
+            refuse_forgery()
             require(scope, opens_to_token=opens_to_token, opens_to_event_key=opens_to_event_key)
             check_there(needs)
             check_askable(given)
             if audit_as is None:
                 return described(**given)
+            require_change(scope)
             target = str(list(given.values())[-1]) if given else ""
             return _audited(audit_as, functools.partial(described, **given), target, None if seal is None else seal())
 

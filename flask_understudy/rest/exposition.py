@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 from ..contrib.api import problems
 from ..ledger import episodes, queries, rates
 from ..operations import queues as queue_operations
-from ..operations.rules import RULES
+from ..operations.thresholds import RULES
 from ..state import State
 from . import callers
 

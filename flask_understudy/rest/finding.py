@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
@@ -19,6 +20,12 @@ from .paging import PageOf
 
 MOST_ALTERNATIVES = 100
 PAYLOAD_DEPTH = 8
+
+#: What a column for numbers holds.
+MOST_NUMBER = 2**31 - 1
+
+#: The beginning of a job's id, such as the eight characters that lists show.
+ID_START = re.compile(r"[0-9a-f-]{4,36}")
 
 #: Below them a message holds its arguments, such as a callback that is one's argument.
 _OF_MESSAGES = frozenset({"args", "kwargs"})
@@ -39,8 +46,17 @@ def _states(values: list[str]) -> list[str]:
     return values
 
 
+def _starts(values: list[str]) -> list[str]:
+    wrong = next((value for value in values if not ID_START.fullmatch(value)), None)
+    if wrong is not None:
+        raise ValueError(f"{wrong[:40]!r} begins no id: take 4 or more of its characters, 0-9, a-f and -")
+    return values
+
+
 Several = Annotated[Many, AfterValidator(_limited)]
 States = Annotated[Several, AfterValidator(_states)]
+Starts = Annotated[Several, AfterValidator(_starts)]
+Number = Annotated[int, Field(ge=-MOST_NUMBER, le=MOST_NUMBER)]
 
 
 class Wanted(Body):
@@ -51,6 +67,7 @@ class Wanted(Body):
     type: Several = Field(default=[], description="Names of actors.")
     tag: Several = []
     id: Several = []
+    id_start: Starts = Field(default=[], description="How the id begins, 4 characters or more; an alternative to `id`.")
     tenant: Several = Field(default=[], description="For callers who may see every tenant.")
     owner: Word | None = None
     q: Word | None = Field(default=None, description="Part of the id, type, deduplication key or error.")
@@ -58,6 +75,10 @@ class Wanted(Body):
     fingerprint: Word | None = Field(default=None, description="Of the error; see /failures.")
     correlation_id: Word | None = None
     batch_id: Word | None = Field(default=None, description="The batch that they are part of.")
+    attempt_from: Number | None = Field(default=None, description="This many attempts made, or more.")
+    attempt_to: Number | None = Field(default=None, description="This many attempts made at the most.")
+    priority_from: Number | None = Field(default=None, description="This priority or a higher number.")
+    priority_to: Number | None = Field(default=None, description="This priority or a lower number.")
     created_after: Instant | None = None
     created_before: Instant | None = None
     finished_after: Instant | None = None
@@ -133,12 +154,17 @@ def filter_of(state: State, who: Caller, wanted: Wanted) -> Filter:
         actors=tuple(wanted.type),
         tags=tuple(wanted.tag),
         ids=tuple(wanted.id),
+        id_starts=tuple(wanted.id_start),
         owner=wanted.owner,
         text=wanted.q,
         error=wanted.error,
         fingerprint=wanted.fingerprint,
         correlation_id=wanted.correlation_id,
         batch_id=wanted.batch_id,
+        attempt_from=wanted.attempt_from,
+        attempt_to=wanted.attempt_to,
+        priority_from=wanted.priority_from,
+        priority_to=wanted.priority_to,
         created_after=wanted.created_after,
         created_before=wanted.created_before,
         finished_after=wanted.finished_after,

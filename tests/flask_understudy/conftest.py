@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -104,6 +105,10 @@ class Site:
         if self.state.database.is_sqlite:
             return f"(strftime('%Y-%m-%d %H:%M:%f', 'now', '{seconds} seconds') || '000')"
         return f"clock_timestamp() + interval '{seconds} seconds'"
+
+    def tick(self) -> None:
+        """Let the millisecond pass: SQLite and Redis tell no order within one."""
+        time.sleep(0.002)
 
     def eventually(self, state: str, message: dramatiq.Message[Any] | str, *, within: float = 10) -> Job:
         """Wait until a job is in a state, and return it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import dramatiq
@@ -111,6 +112,16 @@ def test_what_is_no_message_is_refused(site: Site, work: Any) -> None:
 def test_many_jobs_may_be_delayed_together(site: Site, work: Any) -> None:
     site.jobs.send_many([work.message(n) for n in range(3)], delay=60_000)
     assert site.jobs.stats()["default"]["delayed"] == 3
+
+
+@pytest.mark.requirement("C01")
+def test_each_of_many_jobs_may_have_a_delay_of_its_own(site: Site, work: Any) -> None:
+    delays: list[Any] = [60_000, timedelta(hours=1), None]
+    site.jobs.send_many([work.message_with_options(args=(n,), delay=delay) for n, delay in enumerate(delays)])
+    jobs = sorted(site.all_jobs(), key=lambda job: job.args)
+    assert [job.state for job in jobs] == ["delayed", "delayed", "waiting"]
+    assert [round((job.run_at - job.created_at).total_seconds()) for job in jobs] == [60, 3600, 0]
+    assert [job.options for job in jobs] == [{}, {}, {}]
 
 
 def test_the_same_message_enqueued_again_is_the_same_job(site: Site, work: Any) -> None:

@@ -43,6 +43,28 @@ def test_an_urgent_job_goes_before_ten_thousand_others(crossed_site: Site) -> No
     assert job.started_at is not None
 
 
+@pytest.mark.requirement("G09", "G11")
+def test_what_is_claimed_while_the_worker_is_asked_to_stop_is_handed_back(site: Site, monkeypatch: Any) -> None:
+    @site.jobs.actor()
+    def work() -> None: ...
+
+    message, process, capacity = work.send(), site.process(), Capacity(1)
+    consumer = LedgerConsumer(process, capacity, "default", 0.01)
+    claim = consumer._claim
+
+    def claim_late(places: int) -> Any:
+        claimed = claim(places)
+        process.stopping.set()
+        return claimed
+
+    monkeypatch.setattr(consumer, "_claim", claim_late)
+    assert next(consumer) is None
+    assert process.writer.flush(10)
+    job = site.job(message)
+    assert (job.state, job.attempt, job.hand_backs, process.held()) == ("waiting", 0, 1, [])
+    assert capacity.acquire(1, 0) == 1
+
+
 @pytest.mark.requirement("C06", "G12", "G07")
 def test_one_thread_runs_a_backlog_in_its_exact_order(make_site: MakeSite, ledger_url: str, transport_url: Any) -> None:
     site = make_site(ledger_url, transport_url, QUEUE_CONCURRENCY=1, UNDERSTUDY_RUNWAY=20)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from typing import Any
 
@@ -13,6 +15,8 @@ from sqlalchemy.orm import Session
 from flask_understudy.claims import ClaimedMessage
 from flask_understudy.errors import LeaseLost
 from flask_understudy.ledger import Worker
+from flask_understudy.operations import workers
+from flask_understudy.vitals import versions
 from flask_understudy.worker import WorkerProcess
 from tests.flask_understudy.conftest import MakeSite, Site
 from tools.waiting import wait_for
@@ -56,6 +60,96 @@ def test_a_worker_whose_row_is_gone_enters_anew_and_stops_its_jobs(site: Site) -
     process.heartbeat.renew()
     assert lost == [1]
     assert [row.id for row in rows(site)] == [process.id]
+
+
+def test_its_row_tells_its_memory_and_releases(make_site: MakeSite, ledger_url: str) -> None:
+    site = make_site(ledger_url, UNDERSTUDY_RELEASE="2026.11")
+    process = site.process()
+    [row] = rows(site)
+    assert row.versions == versions("2026.11") and row.memory_bytes is not None
+    assert row.master_pid == os.getppid()
+
+    site.execute("UPDATE understudy_workers SET memory_bytes = NULL")
+    process.heartbeat.renew()
+
+    assert rows(site)[0].memory_bytes is not None
+
+
+@pytest.fixture
+def ended(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The signals that a process sent itself."""
+    sent: list[int] = []
+    monkeypatch.setattr("flask_understudy.heartbeat.os.kill", lambda pid, number: sent.append(number))
+    return sent
+
+
+def look(process: WorkerProcess) -> None:
+    """What the heartbeat does in two turns."""
+    process.heartbeat.renew()
+    process.heartbeat.end_when_idle()
+    process.heartbeat.end_when_idle()
+
+
+@pytest.mark.requirement("promise-G11")
+def test_who_is_to_end_does_so_when_nothing_runs(site: Site, ended: list[int]) -> None:
+    @site.jobs.actor()
+    def work() -> None: ...
+
+    process = site.process()
+    claimed = site.claim(process, work.send())
+    look(process)
+    assert ended == []
+
+    workers.stop(site.state, process.id)
+    look(process)
+    assert ended == [] and process.drained.is_set()
+
+    site.execute(f"UPDATE understudy_jobs SET state = 'completed' WHERE id = '{claimed.id}'")
+    process.heartbeat.end_when_idle()
+    assert ended == []  # a claim might be on its way
+    process.heartbeat.end_when_idle()
+    assert ended == [signal.SIGTERM]
+
+
+def test_who_is_about_to_claim_does_not_end(site: Site, ended: list[int]) -> None:
+    process = site.process()
+    workers.stop(site.state, process.id)
+    with process.claiming():
+        look(process)
+    assert ended == []
+    look(process)
+    assert ended == [signal.SIGTERM]
+
+
+def test_processes_of_one_command_end_together(site: Site, ended: list[int]) -> None:
+    @site.jobs.actor()
+    def work() -> None: ...
+
+    process, beside, apart = site.process(), site.process(), site.process()
+    site.execute(f"UPDATE understudy_workers SET master_pid = 1 WHERE id = '{apart.id}'")
+    claimed = site.claim(beside, work.send())
+
+    assert workers.stop(site.state, process.id) == [beside.id]
+
+    look(process)
+    look(apart)
+    assert ended == [] and beside.drained.is_set() is False and apart.drained.is_set() is False
+    beside.heartbeat.renew()
+    assert beside.drained.is_set()
+    site.execute(f"UPDATE understudy_jobs SET state = 'completed' WHERE id = '{claimed.id}'")
+    look(process)
+    assert ended == [signal.SIGTERM]
+
+
+def test_an_end_can_be_called_off(site: Site, ended: list[int]) -> None:
+    process, beside = site.process(), site.process()
+    workers.stop(site.state, process.id)
+    process.heartbeat.renew()
+
+    workers.resume(site.state, beside.id)
+
+    look(process)
+    assert ended == [] and not process.drained.is_set() and not process.leaving.is_set()
 
 
 def test_jobs_are_interrupted_before_anybody_may_take_them(

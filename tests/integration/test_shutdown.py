@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from flask_understudy.operations import workers as operations
 from tests.integration.deployment import Deployment
 from tests.integration.service.actors import quick, silent, slow, stubborn
 from tests.integration.workers import Workers
@@ -87,3 +88,21 @@ def test_idle_workers_leave_at_once(production: Deployment, figure) -> None:
     assert not production.rows("SELECT id FROM understudy_workers WHERE kind = 'worker'")
     assert not production.rows("SELECT name FROM understudy_leases")
     production.check(faultless=True)
+
+
+@pytest.mark.requirement("promise-G11", "I2")
+def test_worker_that_is_stopped_after_its_jobs_ends_by_itself(deployment: Deployment) -> None:
+    with deployment.workers(processes=2, threads=1) as workers:
+        ids = deployment.send_many(slow, 2, 2.0)
+        deployment.wait(lambda: len(deployment.effects("start")) == 2, "running jobs")
+        late = deployment.send(quick)
+        one, other = deployment.worker_pids(workers).values()
+
+        assert operations.stop(deployment.app.extensions["understudy"], one) == [other]
+
+        assert workers.process.wait(30) == 0, workers.output()
+    assert {effect.job_id for effect in deployment.effects()} == set(ids)
+    assert {(deployment.job(id).state, deployment.job(id).attempt) for id in ids} == {("completed", 1)}
+    assert deployment.job(late).state == "waiting"
+    assert not deployment.rows("SELECT id FROM understudy_workers WHERE kind = 'worker'")
+    deployment.check(settled=False, faultless=True)

@@ -80,7 +80,7 @@ def _checked(document: Any, validate: Callable[[], B]) -> B:
             "The request has fields that cannot be accepted",
             f"{len(found)} field(s) of the request are wrong; see 'errors'.",
             errors=[
-                {"pointer": pointer(_place(document, entry)), "detail": entry["msg"]}
+                {"pointer": pointer(_place(document, entry)), "detail": entry["msg"].removeprefix("Value error, ")}
                 for entry in found[:MAX_REPORTED_ERRORS]
             ],
         ) from None

@@ -18,8 +18,9 @@
 
   // -- up to date ---------------------------------------------------------------------------------------------------
   const live = () => [...document.querySelectorAll("[data-live][id]")].filter((part) => !("still" in part.dataset));
+  const stale = document.getElementById("stale");
   const ended = () => document.querySelector("[data-still]");
-  let asking = false, turns = 0;
+  let asking = false, turns = 0, fresh = new Date();
 
   const isBusy = (part) => {
     const active = document.activeElement;
@@ -36,14 +37,29 @@
     asking = true;
     try {
       const answer = await fetch(location.href, { headers: { Accept: "text/html" }, credentials: "same-origin" });
-      if (!answer.ok && answer.status !== 404) return;
+      if (!answer.ok && answer.status !== 404) return warn({ 401: "You are signed out.", 403: "You may not see this any more." }[answer.status] || `The server answers with an error, ${answer.status}.`);
+      fresh = new Date();
+      if (stale) stale.hidden = true;
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       if (!answer.ok) { gone(parts, page); return; }
       for (const part of parts) {
         const next = page.getElementById(part.id);
         if (next && !isBusy(part) && next.innerHTML !== part.innerHTML) replace(part, next);
       }
-    } catch { /* the next turn asks again */ } finally { asking = false; }
+    } catch { warn("The server does not answer."); } finally { asking = false; }
+  }
+
+  // The next turn asks again; until then nobody shall take what is old for what is.
+  function warn(why) {
+    if (!stale) return;
+    const text = `${why} This page shows how it was at ${fresh.toLocaleTimeString()}. `;
+    if (stale.hidden || stale.firstChild?.textContent !== text) {
+      const again = document.createElement("a");
+      again.href = location.href;
+      again.textContent = "Load it again";
+      stale.replaceChildren(text, again);
+    }
+    stale.hidden = false;
   }
 
   // What the page is about was deleted meanwhile: nothing of it is left to be acted on.

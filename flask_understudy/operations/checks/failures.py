@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from ...ledger import FAILED, AlertEpisode, Job, episodes
 from ...state import State
-from .. import rules
+from .. import thresholds
 from ..failures import frequent
 from ..wording import age, counted, printable
 from .finding import ERROR, OK, WARNING, Finding
@@ -18,11 +18,11 @@ TOP = 3
 
 #: What to do about an alert, by its rule.
 REMEDIES = {
-    rules.DEPTH: "Start more workers or threads; see: flask jobs stats.",
-    rules.GROWING: "Start more workers or threads; see: flask jobs stats.",
-    rules.FAILURE_RATE: "Understand one: flask jobs failures.",
-    rules.REPEATED: "Understand one: flask jobs failures.",
-    rules.STALLED: "See which process stopped: flask jobs workers.",
+    thresholds.DEPTH: "Start more workers or threads; see: flask jobs stats.",
+    thresholds.GROWING: "Start more workers or threads; see: flask jobs stats.",
+    thresholds.FAILURE_RATE: "Understand one: flask jobs failures.",
+    thresholds.REPEATED: "Understand one: flask jobs failures.",
+    thresholds.STALLED: "See which process stopped: flask jobs workers.",
     episodes.BROKER: "Start Redis again; jobs go on without it, a little slower.",
 }
 LONGEST = 100

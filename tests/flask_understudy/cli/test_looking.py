@@ -37,7 +37,9 @@ def test_every_filter_finds_its_job_alone(cli: Typist) -> None:
         == ids(cli, "--fingerprint", fingerprint)
         == {failed}
     )
-    assert ids(cli, "--finished-after", "1h") == {failed}
+    assert ids(cli, "--finished-after", "1h") == ids(cli, "--attempt-from", "1") == {failed}
+    assert ids(cli, "--attempt-to", "0") == {mine, other}
+    assert ids(cli, "--priority-from", "1000") == set()
     assert ids(cli, "--created-before", "1h") == set()
     assert ids(cli, "--created-after", "2020-01-01T00:00") == {mine, other, failed}
 

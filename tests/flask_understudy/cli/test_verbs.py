@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from flask_understudy.operations import bulk
+from flask_understudy.operations.bulk_filters import moment
 from tests.flask_understudy.cli.conftest import Typist
+from tools.waiting import wait_for
 
 
 @pytest.mark.requirement("O02", "S02")
@@ -129,6 +134,23 @@ def test_audit_of_a_tenant_tells_what_was_typed_about_its_jobs(cli: Typist) -> N
     told = {line["action"] for line in lines if line["tenant"] == "acme"}
     assert told == {"job.cancel", "bulk.start", "job.enqueue", "job.payload"}
     assert all(line["subject"].startswith("cli:") for line in lines)
+
+
+@pytest.mark.requirement("O01")
+def test_jobs_that_come_while_one_is_asked_are_not_meant(cli: Typist, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, late, tried = cli.fail(), [], bulk.trial
+
+    def trying(*arguments: Any) -> bulk.Trial:
+        trial = tried(*arguments)
+        wait_for(lambda: moment(cli.site.state) > trial.as_of, "the database's clock to go on")
+        late.append(cli.fail())
+        return trial
+
+    monkeypatch.setattr(bulk, "trial", trying)
+    said = cli("retry", "--state", "failed", "--yes")
+
+    assert "1 job retried, 0 skipped." in said.out
+    assert [cli.site.job(id).state for id in (first, *late)] == ["waiting", "failed"]
 
 
 def test_dry_run_says_what_would_be_touched(sqlite_cli: Typist) -> None:

@@ -193,6 +193,7 @@ class TestEpisodes:
         fill(site, work)
         evaluate(alerts)
         assert site.jobs.health()["overallStatus"] == "degraded"
+        assert site.jobs.health(tenant="aster")["overallStatus"] == "healthy"  # it is about all tenants' jobs
         empty(site)
         evaluate(alerts, 2)
         assert site.jobs.health()["overallStatus"] == "healthy"

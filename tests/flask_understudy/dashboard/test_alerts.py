@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+import html
+
 import pytest
 
 from flask_understudy.dashboard.alerts import NAMES
-from flask_understudy.operations.rules import RULES
-from tests.flask_understudy.dashboard.conftest import Person, signed_in
+from flask_understudy.operations.thresholds import RULES
+from tests.flask_understudy.dashboard.conftest import PREFIX, Person, signed_in
 from tests.flask_understudy.dashboard.test_pages import HOSTILE
 from tests.flask_understudy.dashboard.test_workers import audited
 from tests.flask_understudy.rest.conftest import Api
@@ -45,6 +48,48 @@ def test_an_open_alert_is_muted_and_told_again(operator: Person) -> None:
     assert [action for action, _ in audited(operator)] == ["alert.mute", "alert.mute"]
 
 
+def test_what_a_rule_allows_is_set_and_given_back(operator: Person) -> None:
+    page = operator.see("/alerts")
+    assert "reset_alert_threshold" not in page
+
+    operator.press(page, "set_alert_threshold", rule="depth", threshold="250")
+    operator.press(operator.see("/alerts"), "set_alert_threshold", rule="failure-rate", threshold="0.25")
+
+    page = operator.see("/alerts")
+    assert 'value="250"' in page and "25.0 %" in page and "acme/olga" in page and "the code says 100<" in page
+    operator.press(page, "reset_alert_threshold")
+    page = operator.see("/alerts")
+    assert "the code says 100<" not in page and "the code says 10.0 %" in page
+    assert audited(operator) == [("alert.set", "depth"), ("alert.set", "failure-rate"), ("alert.reset", "depth")]
+
+
+@pytest.mark.parametrize(
+    ("threshold", "said"), [("0", "takes a whole number"), ("x", "number"), ("", "required"), ("nan", "finite")]
+)
+def test_what_a_rule_cannot_allow_is_refused(operator: Person, threshold: str, said: str) -> None:
+    operator.press(operator.see("/alerts"), "set_alert_threshold", rule="depth", threshold=threshold)
+    page = operator.see("/alerts")
+    assert said in html.unescape(page) and "the code says" not in page and audited(operator) == []
+
+
+def test_a_test_tells_who_was_reached(operator: Person) -> None:
+    state = operator.site.state
+    state.config = dataclasses.replace(state.config, alert_emails=("ops+<b>@example.com",))
+    page = operator.see("/alerts")
+    assert "not delivered" not in page
+
+    answer = operator.browser.post(f"{PREFIX}/alerts", data={"csrf": operator.csrf()})
+
+    assert answer.status_code == 200 and answer.text.count(">delivered<") == 1
+    assert "mail ops+&lt;b&gt;@example.com" in answer.text and "has no Flask-Mail" in answer.text
+    assert audited(operator) == [("alert.test", "")]
+
+
+def test_a_test_takes_our_own_form(operator: Person) -> None:
+    operator.send("/alerts", {}, 403)
+    assert audited(operator) == []
+
+
 def test_what_was_is_told_page_by_page(operator: Person) -> None:
     for n in range(51):
         raise_alert(operator, "growing", "email", f"wave {n} grows", began=-9000 + n, ended=-8000)
@@ -71,3 +116,7 @@ def test_alerts_are_for_who_may_know_of_all_tenants(api: Api) -> None:
     raise_alert(one, "depth", "email", "140 jobs wait in email", began=-60, ended=None)
     assert "mute_alert" not in one.see("/alerts")
     one.send("/do/mute_alert", {"csrf": one.csrf(), "alert_id": "1", "minutes": "60"}, 403)
+    assert "set_alert_threshold" not in (page := one.see("/alerts")) and "Send a test" not in page
+    for door in ("set_alert_threshold", "reset_alert_threshold", "test_alerts"):
+        one.send(f"/do/{door}", {"csrf": one.csrf(), "rule": "depth", "threshold": "1"}, 403)
+    one.send("/alerts", {"csrf": one.csrf()}, 403)

@@ -216,8 +216,26 @@ def test_a_long_log_shows_its_end_and_is_scrolled_by_the_keyboard(api: Api, open
     assert page.evaluate("document.documentElement.scrollHeight") < 4_000
 
 
+def test_a_page_that_is_old_says_so(open_page: Callable[..., Shown]) -> None:
+    shown = open_page()
+    page = shown.go("/jobs")
+    page.get_by_label("Refresh").select_option("1")
+    stale = page.get_by_role("alert")
+
+    page.context.set_offline(True)
+    expect(stale).to_contain_text("The server does not answer. This page shows how it was at")
+    page.context.set_offline(False)
+    expect(stale).to_be_hidden()
+
+    page.context.clear_cookies()
+    expect(stale).to_contain_text("You are signed out.")
+    stale.get_by_role("link", name="Load it again").click()
+    expect(page.get_by_label("Token")).to_be_visible()
+
+
 def test_the_keyboard_searches_moves_and_opens(api: Api, open_page: Callable[..., Shown]) -> None:
     first, second = api.send("ada@example.com"), api.send("bea@example.com")
+    api.site.change(first, created_at=api.site.moment(-60))  # not within the same millisecond
     page = open_page().go("/jobs")
     page.keyboard.press("j")
     page.keyboard.press("j")

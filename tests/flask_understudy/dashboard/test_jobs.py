@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from flask_understudy.clock.bulks import bulks
-from flask_understudy.dashboard.searching import read
+from flask_understudy.dashboard.searching import qualifier, read
 from flask_understudy.ledger import AuditLine
+from flask_understudy.operations.bulk_filters import moment
 from tests.flask_understudy.dashboard.conftest import PREFIX, Person, fields_of, signed_in
 from tests.flask_understudy.rest.conftest import Api
+from tools.waiting import wait_for
 
 
 def listed(page: str) -> list[str]:
@@ -42,7 +44,9 @@ def test_search_finds_what_its_words_and_qualifiers_say(olga: Person) -> None:
     assert found("tag:vip created:<1h") == [mail]
     assert found("created:>1h") == []
     assert found(failed) == [failed]
-    assert found(f"id:{mail}") == [mail]
+    assert found(f"id:{mail}") == found(f"id:{mail[:8]}") == [mail]
+    assert found("status:failed") == found("attempt:1") == found("attempt:>0 priority:<=100") == [failed]
+    assert found("attempt:>1") == []
 
 
 def test_the_tabs_count_and_pages_lead_on(olga: Person) -> None:
@@ -60,7 +64,20 @@ def test_the_tabs_count_and_pages_lead_on(olga: Person) -> None:
     [
         ('error:"open', "quotation mark is not closed"),
         ("created:yesterday", "takes a span such as created:&lt;2h"),
-        ("state:broken", "is no state"),
+        ("state:bogus", "The search cannot be read: &#39;bogus&#39; is no state; there are delayed"),
+        ("state:", "state: says nothing; one of delayed"),
+        ("-state:failed", "-state:failed would leave jobs out"),
+        ("foo:bar", "no qualifier is named foo; there are state, queue"),
+        ('foo:"b c"', "&#34;foo:b c&#34; in quotes is searched as text"),
+        ("stat:failed", "did you mean state:?"),
+        ("payload:x", "did you mean payload.…:?"),
+        ("payload.:x", "payload.: says nothing; a value in its arguments"),
+        ("worker:x", "no qualifier is named worker"),
+        ("priority:high", "priority:high takes a whole number such as priority:2"),
+        ("error:a error:b", "error: can be given once"),
+        ("attempt:2 attempt:>1", "attempt: can be given once"),
+        ("error:" + 201 * "x", "error: may have up to 200 characters"),
+        ("created:<1h created:<2h", "created: can be given once"),
         ("payload.token:x", "cannot be searched"),
     ],
 )
@@ -68,6 +85,36 @@ def test_a_search_that_cannot_be_read_says_why(olga: Person, search: str, said: 
     answer = olga.browser.get(f"{PREFIX}/jobs", query_string={"q": search})
     assert answer.status_code == 200
     assert said in answer.text
+
+
+@pytest.mark.parametrize(
+    ("search", "wanted"),
+    [
+        ("can't connect", {"q": "can't connect"}),
+        (r"C:\temp\x", {"q": r"C:\temp\x"}),
+        ('"foo:bar" baz', {"q": "foo:bar baz"}),
+        ("email:welcome", {"q": "email:welcome"}),
+        ("email:other", {"q": "email:other"}),
+        ("12:30 http://there ValueError:x boom:", {"q": "12:30 http://there ValueError:x boom:"}),
+        ('error:"can\'t open"', {"error": "can't open"}),
+        ('error:"say ""no"" twice" "a""b"', {"error": 'say "no" twice', "q": 'a"b'}),
+        ("payload.Order.Id:7", {"payload": ["Order.Id:7"]}),
+        ("State:FAILED status:active", {"status": ["failed", "active"]}),
+        ("attempt:>=2 attempt:<4", {"attemptFrom": 2, "attemptTo": 3}),
+        ("priority:-3", {"priorityFrom": -3, "priorityTo": -3}),
+        ("attempt:<=1 priority:>0", {"attemptTo": 1, "priorityFrom": 1}),
+        ("id:6B52F84C id:my-own-id id:6b5", {"idStart": ["6b52f84c"], "id": ["my-own-id", "6b5"]}),
+        ("tag:schedule:digest", {"tag": ["schedule:digest"]}),
+    ],
+)
+def test_what_is_text_and_what_a_qualifier(search: str, wanted: dict[str, Any]) -> None:
+    found = read(search, ["email:welcome"])
+    assert (found.problem, found.wanted) == (None, wanted)
+
+
+@pytest.mark.parametrize("value", ["acme", "two words", "O'Neil & Co", 'a "b" c', "x\\y", "schedule:a b", '"'])
+def test_a_link_to_a_search_means_its_value(value: str) -> None:
+    assert read(qualifier("tag", value) + " state:failed").wanted == {"tag": [value], "status": ["failed"]}
 
 
 def test_qualifiers_are_read_as_the_api_s_fields() -> None:
@@ -143,10 +190,10 @@ def test_arguments_take_a_permission_and_secrets_are_withheld(api: Api) -> None:
 @pytest.mark.requirement("L02", "O01")
 def test_selected_jobs_are_treated_together(olga: Person) -> None:
     first, second, third = (olga.api.fail(f"boom {n}") for n in range(3))
-    asked = olga.send("/bulk", {"csrf": olga.csrf(), "action": "retry", "which": "ids", "ids[]": [first, second]}, 200)
-    assert "Retry 2 jobs?" in asked.text
+    asked = bulk_of(olga, action="retry", **{"ids[]": [first, second]})
+    assert "Retry 2 jobs?" in asked
 
-    started = olga.send("/bulk/start", fields_of(asked.text))
+    started = olga.send("/bulk/start", fields_of(asked))
     progress = olga.see(started.headers["Location"].removeprefix(PREFIX))
 
     assert "Retry: running" in progress
@@ -166,16 +213,15 @@ def test_jobs_that_wait_get_another_queue_or_priority_or_run_now(olga: Person) -
     first, second, failed = olga.api.send("1"), olga.api.send("2", delay=3_600_000), olga.api.fail("boom")
     page = olga.see("/jobs")
     assert all(f'value="{action}"' in page for action in ("run_now", "change_queue", "change_priority"))
-    every = '{"q": "o"}'
 
     asked = bulk_of(olga, action="change_queue", queue="reports", priority="3", **{"ids[]": [first, failed]})
     assert "Put 1 job into the queue reports?" in asked
     assert "1 more is meant as well, in a state that does not allow it" in asked
     started = olga.send("/bulk/start", fields_of(asked))
-    asked = bulk_of(olga, action="change_priority", priority="-4", which="filter", filter=every)
+    asked = bulk_of(olga, action="change_priority", priority="-4", which="filter", q="o")
     assert "Give 2 jobs the priority -4?" in asked
     olga.send("/bulk/start", fields_of(asked))
-    asked = bulk_of(olga, action="run_now", which="filter", filter=every)
+    asked = bulk_of(olga, action="run_now", which="filter", q="o")
     assert "Run 1 job now?" in asked
     olga.send("/bulk/start", fields_of(asked))
     bulks(olga.site.state)
@@ -212,13 +258,120 @@ def test_a_bulk_that_cannot_be_is_said_on_the_page_of_jobs(sqlite_api: Api, fiel
 def test_many_jobs_take_their_number_typed(olga: Person) -> None:
     for n in range(101):
         olga.api.send(str(n))
-    order = {"csrf": olga.csrf(), "action": "delete", "which": "filter", "filter": '{"status": ["waiting"]}'}
-    asked = olga.send("/bulk", order, 200)
-    assert "Type 101 to go on" in asked.text
+    asked = bulk_of(olga, action="delete", which="filter", status="waiting")
+    assert "Type 101 to go on" in asked
 
-    assert "nothing was done" in olga.send("/bulk/start", fields_of(asked.text), 422).text
-    olga.send("/bulk/start", {**fields_of(asked.text), "typed": "101"})
-    assert [action for action, _ in audited(olga.api)][-1] == "bulk.start"
+    again = olga.send("/bulk/start", {**fields_of(asked), "typed": "11"}).headers["Location"]
+    asked = olga.see(again.removeprefix(PREFIX))
+    assert "11 was typed, not 101; nothing was done." in asked and "Delete 101 jobs?" in asked
+    olga.send("/bulk/start", {**fields_of(asked), "typed": "101"})
+    bulks(olga.site.state)
+    assert olga.site.all_jobs() == []
+
+
+def started(olga: Person, page: str) -> list[str]:
+    """Start what a page asks for; return the states of all jobs when it is done."""
+    olga.send("/bulk/start", fields_of(page))
+    bulks(olga.site.state)
+    return sorted(job.state for job in olga.site.all_jobs())
+
+
+@pytest.mark.requirement("O01", "L06")
+@pytest.mark.parametrize("which", ["filter", "ids"])
+def test_jobs_that_come_after_the_question_are_not_touched(olga: Person, which: str) -> None:
+    ids = [olga.api.send(str(n), tags=["x"]) for n in range(2)]
+    asked = bulk_of(olga, action="cancel", which=which, q="tag:x", **{"ids[]": ids})
+    assert "Cancel 2 jobs?" in asked
+    at = datetime.fromisoformat(fields_of(asked)["as_of"])
+    wait_for(lambda: moment(olga.site.state) > at, "the database's clock to go on")
+    olga.api.send("late", tags=["x"])
+
+    assert started(olga, asked) == ["cancelled", "cancelled", "waiting"]
+
+
+def test_another_number_than_was_asked_about_is_asked_about_again(olga: Person) -> None:
+    ids = [olga.api.send(str(n), tags=["x"]) for n in range(4)]
+    asked = bulk_of(olga, action="cancel", which="filter", q="tag:x")
+    olga.site.jobs.cancel(ids[0])
+
+    again = olga.send("/bulk/start", fields_of(asked)).headers["Location"]
+    asked = olga.see(again.removeprefix(PREFIX))
+
+    assert "By now it would touch 3 jobs and not 4 as expected; nothing was done." in asked
+    assert "Cancel 3 jobs?" in asked and "All that match <code>tag:x</code>" in asked
+    olga.site.jobs.cancel(ids[1])  # it goes on changing, and those left are done
+    assert started(olga, asked) == ["cancelled"] * 4
+
+
+@pytest.mark.requirement("L06")
+def test_all_that_match_are_deleted_whether_they_ended_or_wait(olga: Person) -> None:
+    olga.api.send("1", tags=["x"], delay=3_600_000), olga.api.send("2", tags=["x"])
+    running = olga.api.send("3", tags=["x"])
+    olga.site.claim(olga.site.process(), running)
+
+    asked = bulk_of(olga, action="delete", which="filter", q="tag:x")
+
+    assert "Delete 2 jobs?" in asked and "1 more is meant as well" in asked
+    assert started(olga, asked) == ["active"]
+    asked = bulk_of(olga, action="delete", which="filter", q="tag:x")
+    assert "1 job is meant, and none of them can be treated so: jobs that run cannot be deleted." in asked
+    assert "No job is like that by now." in bulk_of(olga, action="delete", which="filter", q="tag:y")
+
+
+def test_jobs_that_cannot_be_treated_so_are_not_counted(olga: Person) -> None:
+    ids = [olga.api.send("1"), olga.api.send("2")]
+    olga.site.worker.drain()
+
+    asked = bulk_of(olga, action="retry", **{"ids[]": ids})
+
+    assert "2 jobs are meant, and none of them can be treated so: only failed and cancelled jobs" in asked
+    assert "/bulk/start" not in asked
+    assert "Retry 1 job?" in bulk_of(olga, action="retry", **{"ids[]": [*ids, olga.api.fail("boom")]})
+
+
+def test_the_question_can_be_loaded_again_and_gone_back_to(olga: Person) -> None:
+    olga.api.send("1", tags=["a b"])
+    form = {"csrf": olga.csrf(), "action": "cancel", "which": "filter", "q": 'tag:"a b"', "status": "waiting"}
+    asking = olga.send("/bulk", {**form, "next": f"{PREFIX}/jobs?q=tag%3Ax"}).headers["Location"]
+    asked = olga.see(asking.removeprefix(PREFIX))
+    assert "All that match <code>tag:&#34;a b&#34; state:waiting</code>" in asked
+    started = olga.send("/bulk/start", fields_of(asked)).headers["Location"]
+
+    assert f'href="{PREFIX}/jobs?q=tag%3Ax">Back to the jobs' in olga.see(started.removeprefix(PREFIX))
+    assert "Cancel 1 job?" in olga.see(asking.removeprefix(PREFIX))  # the browser's way back, no form
+
+
+def test_a_question_of_somebody_else_or_a_made_up_one_leads_to_the_jobs(api: Api) -> None:
+    olga, bert = signed_in(api), Person(api.as_(subject="bert"))
+    bert.sign_in()
+    asking = olga.send(
+        "/bulk", {"csrf": olga.csrf(), "action": "cancel", "which": "ids", "ids[]": api.send("1")}
+    ).headers["Location"]
+    for person, path in ((bert, asking.removeprefix(PREFIX)), (olga, "/bulk/ask?of=made-up"), (olga, "/bulk/ask")):
+        assert person.browser.get(PREFIX + path).headers["Location"] == f"{PREFIX}/jobs"
+        assert "Choose again." in person.see("/jobs")
+    olga.send("/bulk/start", {"csrf": olga.csrf(), "of": "made-up", "expected": "1"})
+    signed_in(api, "read").see(asking.removeprefix(PREFIX), 403)
+    assert audited(api) == []
+
+
+def test_more_than_an_address_holds_is_asked_about_at_once(olga: Person) -> None:
+    ids = [olga.api.send(str(n)) for n in range(150)]
+    asked = bulk_of(olga, action="cancel", **{"ids[]": ids})
+    assert "Type 150 to go on" in asked
+
+    answer = olga.send("/bulk/start", {**fields_of(asked), "typed": "1"}, 200)
+
+    assert "1 was typed, not 150; nothing was done." in answer.text and "Cancel 150 jobs?" in answer.text
+    olga.send("/bulk/start", {**fields_of(answer.text), "typed": "150"})
+
+
+def test_a_search_and_a_tab_that_no_job_is_in_together_are_said(olga: Person) -> None:
+    olga.api.send("1"), olga.api.fail("boom")
+    page = olga.see("/jobs?status=completed&q=state:failed")
+    assert "The search says state:failed and the tab completed; no job is both." in page
+    assert len(listed(olga.see("/jobs?status=failed&q=state:failed+state:waiting"))) == 1
+    assert "no job is both" in bulk_of(olga, action="retry", which="filter", q="state:failed", status="waiting")
 
 
 def test_nothing_selected_is_said(olga: Person) -> None:

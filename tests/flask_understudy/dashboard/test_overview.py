@@ -20,6 +20,21 @@ def test_the_first_page_says_how_it_is_and_what_failed(operator: Person) -> None
     assert "<strong>100.0 %</strong> failing in 5 min" in page and "<strong>0</strong> schedules overdue" in page
 
 
+@pytest.mark.requirement("L02", "L05")
+def test_a_paused_queue_in_which_jobs_wait_stands_above_all(operator: Person) -> None:
+    operator.press(operator.see("/queues/email"), "pause_queue")
+    assert "All is well" in operator.see()
+    operator.api.send("ada@example.com")
+
+    page = operator.see()
+
+    banner = page[page.index('class="banner') : page.index("</section>")]
+    assert "All is well" not in page and "Jobs wait in a paused queue" in banner and "banner-degraded" in banner
+    assert "1 job waits in it" in banner
+    operator.press(banner, "resume_queue")
+    assert "All is well" in operator.see()
+
+
 def test_what_is_not_counted_by_tenant_is_not_told_to_one(olga: Person) -> None:
     olga.api.fail("boom")
     assert "<svg" not in olga.see()
@@ -60,6 +75,8 @@ def test_a_number_that_cannot_be_is_said(operator: Person) -> None:
 def test_only_who_may_sees_the_switches_of_a_queue(api: Api) -> None:
     page = signed_in(api).see("/queues/email")
     assert "pause_queue" not in page and "limit_queue" not in page and "drain_queue" in page
+    page = signed_in(api, "read tenants").see("/queues/email")
+    assert "pause_queue" not in page and "limit_queue" not in page and "drain_queue" not in page
 
 
 @pytest.mark.requirement("L08", "O01")

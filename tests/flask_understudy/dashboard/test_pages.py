@@ -9,7 +9,7 @@ import pytest
 
 from flask_understudy.contrib.webhooks.sending import Webhooks
 from flask_understudy.dashboard.pages import POLICY, _entries
-from tests.flask_understudy.dashboard.conftest import PREFIX, Person, signed_in
+from tests.flask_understudy.dashboard.conftest import PREFIX, Person, fields_of, signed_in
 from tests.flask_understudy.rest.conftest import Api
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>'\"&{{7*7}}"
@@ -53,7 +53,7 @@ def test_a_token_opens_it_and_signing_out_closes_it(sqlite_api: Api) -> None:
     answer = olga.sign_in(next=f"{PREFIX}/queues")
     assert (answer.status_code, answer.headers["Location"]) == (303, f"{PREFIX}/queues")
     [cookie] = answer.headers.getlist("Set-Cookie")
-    assert "HttpOnly" in cookie and "SameSite=Strict" in cookie and f"Path={PREFIX}" in cookie
+    assert "HttpOnly" in cookie and "SameSite=Lax" in cookie and f"Path={PREFIX}" in cookie
     assert "olga" in olga.see()
 
     olga.send("/session/end", {"csrf": olga.csrf()})
@@ -74,6 +74,24 @@ def test_a_wrong_token_is_refused_with_a_word(sqlite_api: Api, token: str) -> No
 )
 def test_nobody_is_led_elsewhere(sqlite_api: Api, next: str) -> None:
     assert Person(sqlite_api).sign_in(next=next).headers["Location"] == PREFIX
+
+
+@pytest.mark.requirement("L01")
+def test_below_a_proxy_s_prefix_people_come_back_to_where_they_were(sqlite_api: Api) -> None:
+    job = sqlite_api.fail("boom")
+    proxy = {"base_url": "http://localhost/pre"}
+    browser = sqlite_api.site.app.test_client()
+
+    asked = browser.get(f"{PREFIX}/jobs?q=boom", **proxy)
+    [form] = re.findall(r"<form.*?</form>", asked.text, re.S)
+    assert asked.status_code == 401
+    led = browser.post(f"{PREFIX}/session", data={**fields_of(form), "token": sqlite_api.caller}, **proxy)
+    assert led.location == f"/pre{PREFIX}/jobs?q=boom"
+
+    page = browser.get(f"{PREFIX}/jobs/{job}", **proxy).text
+    form = next(f for f in re.findall(r"<form.*?</form>", page, re.S) if "/do/retry_job" in f)
+    assert browser.post(f"{PREFIX}/do/retry_job", data=fields_of(form), **proxy).location == f"/pre{PREFIX}/jobs/{job}"
+    assert sqlite_api.site.job(job).state == "waiting"
 
 
 def test_a_cookie_that_was_changed_opens_nothing(sqlite_api: Api) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from tests.flask_understudy.dashboard.conftest import Person, signed_in
+from importlib.metadata import version
+
+from flask_understudy.operations import workers as operations
+from tests.flask_understudy.dashboard.conftest import PREFIX, Person, signed_in
 from tests.flask_understudy.dashboard.test_pages import HOSTILE
 from tests.flask_understudy.rest.conftest import Api
 
@@ -47,6 +50,65 @@ def test_who_runs_jobs_is_busy_and_who_died_is_gone(operator: Person) -> None:
     assert ">gone<" in page and "drain_worker" not in page
 
 
+def test_what_a_process_runs_is_linked(operator: Person) -> None:
+    process = operator.site.process()
+    mine, theirs = operator.api.send("ada@example.com"), operator.api.send("bob@example.com", tenant="other")
+    for job in (mine, theirs):
+        operator.site.claim(process, job)
+
+    page = operator.see("/workers")
+
+    for job, tenant in ((mine, "acme"), (theirs, "other")):
+        assert f'href="{PREFIX}/jobs/{job}">work</a>' in page and f"of {tenant}, " in page
+    assert " MB</td>" in page and f"dramatiq {version('dramatiq')}" in page
+
+
+def test_only_some_of_very_many_jobs_are_named(operator: Person) -> None:
+    process = operator.site.process()
+    for _ in range(operations.MOST_JOBS + 3):
+        operator.site.claim(process, operator.api.send("ada@example.com"))
+    page = operator.see("/workers")
+    assert page.count('">work</a>') == operations.MOST_JOBS and "and 3 more" in page
+
+
+def test_a_process_is_stopped_and_kept(operator: Person) -> None:
+    process = operator.site.process()
+    page = operator.press(operator.see("/workers"), "stop_worker", 200).text
+    assert "those of the same command" in page and not process.leaving.is_set()
+    operator.press(page, "stop_worker")
+
+    page = operator.see("/workers")
+    assert ">stopping<" in page and "stop_worker" not in page
+    process.heartbeat.renew()
+    assert process.leaving.is_set()
+
+    operator.press(page, "resume_worker")
+    process.heartbeat.renew()
+
+    assert ">idle<" in operator.see("/workers") and not process.leaving.is_set()
+    assert audited(operator) == [("worker.stop", process.id), ("worker.resume", process.id)]
+
+
+def test_who_lives_in_a_web_process_is_not_stopped(operator: Person) -> None:
+    process = operator.site.process("in-process")
+    page = operator.see("/workers")
+    assert "stop_worker" not in page and "drain_worker" in page
+    form = {"csrf": operator.csrf(), "worker_id": process.id, "confirmed": "yes", "next": f"{PREFIX}/workers"}
+    operator.send("/do/stop_worker", form)
+    assert "lives inside a web process" in operator.see("/workers") and audited(operator) == []
+
+
+def test_a_dead_process_is_forgotten(operator: Person) -> None:
+    process = operator.site.process()
+    assert "forget_worker" not in operator.see("/workers")
+    operator.site.kill(process)
+
+    operator.press(operator.see("/workers"), "forget_worker")
+
+    assert "It is forgotten." in (page := operator.see("/workers")) and process.id[:8] not in page
+    assert audited(operator) == [("worker.forget", process.id)]
+
+
 def test_it_says_who_leads_the_clock(operator: Person) -> None:
     process, _ = operator.site.process(), operator.site.process()
     assert "No clock leads" in operator.see("/workers")
@@ -76,5 +138,6 @@ def test_workers_are_for_who_may_see_every_tenant(api: Api) -> None:
     process, olga = api.site.process(), signed_in(api)
     assert "Workers" not in olga.see()
     olga.see("/workers", 403)
-    olga.send("/do/drain_worker", {"csrf": olga.csrf(), "worker_id": process.id}, 403)
+    for door in ("drain_worker", "stop_worker", "forget_worker"):
+        olga.send(f"/do/{door}", {"csrf": olga.csrf(), "worker_id": process.id}, 403)
     assert api.as_(scopes="read tenants").get("/workers")["data"][0]["drainedAt"] is None

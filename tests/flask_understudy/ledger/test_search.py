@@ -83,6 +83,8 @@ def expected(condition: Any) -> list[str]:
         (EVERYTHING, Filter(ids=("past-4",), states=("waiting",)), lambda n: False),
         (Scope("t0"), Filter(fingerprint="print", states=("completed",)), lambda n: False),
         (EVERYTHING, Filter(batch_id="b4", states=("waiting",)), lambda n: False),
+        (Scope("t1"), Filter(priority_from=3, attempt_to=1), lambda n: n % 5 == 1),
+        (EVERYTHING, Filter(attempt_from=2), lambda n: False),
         (Scope("none"), Filter(), lambda n: False),
     ],
 )
@@ -117,6 +119,7 @@ def test_counts_are_exact_until_there_are_many(site: Site, monkeypatch: pytest.M
         (Scope("t1"), Filter(states=("failed",), queues=("q1",)), "ix_understudy_jobs_ended_by"),
         (Scope("t1"), Filter(fingerprint="print"), "ix_understudy_jobs_failures"),
         (Scope("t1"), Filter(batch_id="b4"), "ix_understudy_jobs_batch"),
+        (Scope("t1"), Filter(id_starts=("6b52f84c",), ids=("past-7",)), "pk_understudy_jobs"),
         (Scope("t1"), Filter(error="nothing"), "ix_understudy_jobs_created"),
     ],
 )

@@ -263,7 +263,10 @@ def test_a_callback_that_this_release_does_not_know_is_noted(actors: Actors) -> 
 
 def test_batches_are_listed_and_forgotten(actors: Actors) -> None:
     site = actors.site
-    ids = [actors.send(0, on_complete=None, on_success=None, on_failure=None).id for _ in range(3)]
+    ids = []
+    for _ in range(3):
+        ids.append(actors.send(0, on_complete=None, on_success=None, on_failure=None).id)
+        site.tick()
     open_one = actors.send(1)
 
     found, after = batches.listing(site.state, n=2)

@@ -6,6 +6,7 @@ import inspect
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -18,8 +19,10 @@ from flask_understudy.ledger.filter import Filter
 from flask_understudy.ledger.queries import timeline
 from flask_understudy.ledger.scope import EVERYTHING, Scope
 from flask_understudy.operations import bulk
+from flask_understudy.operations.bulk_filters import moment
 from tests.flask_understudy.conftest import MakeSite, Site
 from tests.flask_understudy.rest.conftest import Api, open_api
+from tools.waiting import wait_for
 
 OLGA = Principal("olga", "acme")
 FAILED = Filter(states=("failed",))
@@ -116,6 +119,47 @@ def test_jobs_that_come_later_are_not_meant(api: Api) -> None:
     done(api.site, asked)
 
     assert [job.id for job in api.site.all_jobs()] == [later]
+
+
+def later_than(api: Api, at: datetime) -> None:
+    """Wait until what is stored lies behind a moment."""
+    wait_for(lambda: moment(api.site.state) > at, "the database's clock to go on")
+
+
+@pytest.mark.requirement("O01")
+@pytest.mark.parametrize(
+    ("action", "wanted"),
+    [("cancel", Filter(actors=("work",))), ("cancel", Filter()), ("retry", FAILED), ("delete", FAILED)],
+)
+def test_jobs_that_come_after_its_dry_run_are_not_meant(api: Api, action: str, wanted: Filter) -> None:
+    make = api.send if action == "cancel" else api.fail
+    before = {make("1"), make("2")}
+    tried = bulk.trial(api.site.state, EVERYTHING, action, wanted)
+    later_than(api, tried.as_of)
+    late = make("3")
+
+    again = bulk.trial(api.site.state, EVERYTHING, action, wanted, tried.as_of)
+    asked = bulk.start(api.site.state, OLGA, EVERYTHING, action, wanted, as_of=tried.as_of, expected=2)
+    ended = done(api.site, asked, 1)
+
+    assert tried.matched == again.matched == asked.expected == ended.done == 2
+    assert {job.id for job in tried.sample} == before
+    assert api.site.job(late).state == ("waiting" if action == "cancel" else "failed")
+
+
+def test_another_number_than_was_expected_starts_nothing(api: Api) -> None:
+    first, _ = api.send("1"), api.send("2")
+    tried = bulk.trial(api.site.state, EVERYTHING, "cancel", Filter())
+    api.site.jobs.cancel(first)
+
+    with pytest.raises(JobConflict, match="By now it would touch 1 job and not 2 as expected; nothing was done."):
+        bulk.start(api.site.state, OLGA, EVERYTHING, "cancel", Filter(), as_of=tried.as_of, expected=2)
+    with pytest.raises(JobConflict, match="would touch 1 job and not 0"):
+        bulk.start(api.site.state, OLGA, EVERYTHING, "cancel", Filter(), expected=0)
+    assert bulk.running(api.site.state) == []
+
+    api.fail("3"), api.fail("4")
+    assert bulk.start(api.site.state, OLGA, EVERYTHING, "retry", Filter(), most=2, expected=2).expected == 2
 
 
 def test_it_touches_so_many_at_the_most_and_can_be_aborted(api: Api) -> None:

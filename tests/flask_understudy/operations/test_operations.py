@@ -140,8 +140,13 @@ class TestHealth:
     def test_with_jobs_that_nobody_takes(self, site: Site, work: Any) -> None:
         site.change(work.send(), run_at=site.moment(-61))
         assert site.jobs.health()["overallStatus"] == "unhealthy"
+        assert site.jobs.health()["reasons"] == ["jobs have waited for more than a minute: no worker lives"]
         site.process()
         assert site.jobs.health()["overallStatus"] == "healthy"
+        site.execute(f"UPDATE understudy_workers SET drained_at = {site.moment(0)}")
+        assert site.jobs.health()["reasons"] == [
+            "jobs have waited for more than a minute: all workers that live are drained"
+        ]
 
     def test_with_a_database_that_is_down(self, make_site: MakeSite, postgres_server: Any) -> None:
         site = make_site(postgres_server.url)

@@ -146,6 +146,7 @@ def test_events_are_found_by_name_and_time_a_page_at_a_time(api: Api) -> None:
         ]
         for n in range(5)
     ]
+    api.site.tick()
     lost = api.site.jobs.publish(ParcelLost(parcel_id=1), tenant="acme").id
     api.site.execute(f"UPDATE understudy_events SET at = {api.site.moment(-3600)} WHERE id = '{ids[0]}'")
 

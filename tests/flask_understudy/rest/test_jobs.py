@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from flask_understudy.clock.bulks import bulks
 from flask_understudy.operations import bulk
 from tests.flask_understudy.rest.conftest import Api
 
@@ -75,6 +76,35 @@ def test_filters_are_alternatives_within_and_conditions_between(api: Api) -> Non
     assert ids(api.get(f"?createdAfter={tomorrow}")) == []
     assert len(ids(api.get(f"?created_before={tomorrow}"))) == 3
     assert ids(api.get(f"?status=failed&finishedBefore={tomorrow}")) == [failed]
+
+
+@pytest.mark.requirement("L02")
+def test_numbers_of_attempts_and_priorities_are_found(api: Api) -> None:
+    low, zero, high = (api.send(str(n), priority=n) for n in (-2, 0, 7))
+    api.site.worker.run(low)
+
+    assert set(ids(api.get("?priorityFrom=0"))) == {zero, high}
+    assert ids(api.get("?priorityFrom=0&priorityTo=0")) == [zero]
+    assert ids(api.get("?priorityTo=-1")) == ids(api.get("?attemptFrom=1")) == [low]
+    assert set(ids(api.get("?attemptTo=0"))) == {zero, high}
+    assert ids(api.get("?attemptFrom=2")) == []
+
+    api.post("/bulk", 202, json={"action": "cancel", "filter": {"priorityTo": 0}})  # what it keeps has the nought
+    bulks(api.site.state)
+    assert [api.site.job(id).state for id in (low, zero, high)] == ["completed", "cancelled", "waiting"]
+
+
+@pytest.mark.requirement("L02")
+def test_a_job_is_found_by_how_its_id_begins(api: Api) -> None:
+    mine, other, theirs = api.send("1"), api.send("2"), api.send("3", tenant="other")
+
+    for n in (8, 9, 11, 14, 36):
+        assert ids(api.get(f"?idStart={mine[:n]}")) == [mine]
+    assert set(ids(api.get(f"?idStart={mine[:12]}&id={other}"))) == {mine, other}
+    assert ids(api.get(f"?idStart={mine[:12]}&status=failed")) == ids(api.get(f"?idStart={theirs[:12]}")) == []
+    assert (
+        api.post("/bulk", json={"action": "cancel", "filter": {"idStart": mine[:12]}, "dryRun": True})["touched"] == 1
+    )
 
 
 def test_values_in_keyword_arguments_are_found_by_path(api: Api) -> None:
@@ -162,6 +192,10 @@ def test_what_an_actor_withholds_cannot_be_searched(api: Api) -> None:
         ("createdAfter=2026-01-01T00:00:00+01:00", "/createdAfter"),
         ("createdAfter=9999-12-31T23:59:59-14:00", "/createdAfter"),
         ("createdBefore=0001-01-01T00:00:00%2B14:00", "/createdBefore"),
+        ("idStart=6b5", "/idStart"),
+        ("idStart=6b52%25", "/idStart"),
+        ("attemptFrom=one", "/attemptFrom"),
+        ("priorityTo=2147483648", "/priorityTo"),
         ("payload=to", "/payload"),
         ('payload=to":1', "/payload"),
         ("payload=..:x", "/payload"),
@@ -171,6 +205,7 @@ def test_a_wrong_query_is_refused_by_name(sqlite_api: Api, query: str, pointer: 
     answer = sqlite_api.get(f"?{query}", 422)
 
     assert [error["pointer"] for error in answer["errors"]] == [pointer]
+    assert "Value error" not in answer["errors"][0]["detail"]
 
 
 # -- one job -----------------------------------------------------------------------------------------------------------

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import pytest
 
 from flask_understudy.clock.bulks import bulks
 from flask_understudy.operations import bulk
+from flask_understudy.operations.bulk_filters import moment
 from tests.flask_understudy.conftest import Site
 from tests.flask_understudy.rest.conftest import EVERY_SCOPE, Api, open_api
 from tools.waiting import wait_for
@@ -138,6 +140,25 @@ def test_a_bulk_tells_how_many_jobs_it_is_about_while_it_goes_on(api: Api) -> No
     assert (shown["expected"], shown["matched"], shown["state"]) == (5, 2, "running")
 
 
+@pytest.mark.requirement("O01")
+def test_a_bulk_does_what_its_dry_run_said_and_nothing_else(api: Api) -> None:
+    ids = [api.send(str(n), tags=["x"]) for n in range(2)]
+    order = {"action": "cancel", "filter": {"tag": ["x"]}}
+    dry = api.post("/bulk", json={**order, "dryRun": True})
+    wait_for(lambda: moment(api.site.state) > datetime.fromisoformat(dry["asOf"]), "the database's clock to go on")
+    late = api.send("late", tags=["x"])
+    bound = {**order, "asOf": dry["asOf"], "expected": dry["touched"]}
+
+    assert "would touch 3 jobs and not 2" in api.post("/bulk", 409, json={**order, "expected": 2})["detail"]
+    assert api.post("/bulk", json={**bound, "dryRun": True})["touched"] == 2
+    api.post("/bulk", 202, json=bound)
+    bulks(api.site.state)
+
+    assert [api.site.job(id).state for id in (*ids, late)] == ["cancelled", "cancelled", "waiting"]
+    assert "would touch 0 jobs" in api.post("/bulk", 409, json=bound)["detail"]
+    assert [line["action"] for line in api.get("/audit")["data"]].count("bulk.start") == 3  # two were dry runs
+
+
 @pytest.mark.requirement("O01", "L06")
 def test_jobs_that_wait_are_moved_and_the_answer_says_how_many_were_left(api: Api) -> None:
     moved, running, failed = api.send("1"), api.send("2"), api.fail("disk")
@@ -250,6 +271,40 @@ def test_workers_are_shown_and_drained(api: Api) -> None:
     assert not process.drained.is_set()
     api.post(f"/workers/{process.id}/resume", 403)
     operator.post("/workers/nobody/resume", 404)
+
+
+def test_workers_tell_what_they_run_and_are_stopped_and_forgotten(api: Api) -> None:
+    process, web = api.site.process(), api.site.process("web")
+    operator = api.as_(scopes=f"{EVERY_SCOPE} tenants")
+    first, second = api.send("a"), api.send("b", tenant="other")
+    for job in (first, second):
+        api.site.claim(process, job)
+    started = {first: "-60", second: "-30"}
+    for job, seconds in started.items():
+        api.site.change(job, started_at=api.site.moment(float(seconds)))
+
+    shown = {worker["id"]: worker for worker in operator.get("/workers")["data"]}
+
+    told = [(job["id"], job["type"], job["queue"], job["tenant"]) for job in shown[process.id]["jobs"]]
+    assert told == [(first, "work", "email", "acme"), (second, "work", "email", "other")]
+    assert shown[web.id]["jobs"] == [] and shown[process.id]["memoryBytes"] > 0
+    assert set(shown[process.id]["versions"]) == {"flask-understudy", "dramatiq", "python"}
+
+    for method, path in (("POST", f"/workers/{process.id}/stop"), ("DELETE", f"/workers/{process.id}")):
+        assert api(method, path).status_code == 403
+    assert operator.post(f"/workers/{process.id}/stop", 202) == {"id": process.id, "others": []}
+    assert [w["isStopping"] for w in operator.get("/workers")["data"] if w["id"] == process.id] == [True]
+    assert "web process" in operator.post(f"/workers/{web.id}/stop", 409)["detail"]
+    assert "lives" in operator.delete(f"/workers/{process.id}", 409)["detail"]
+    operator.post("/workers/nobody/stop", 404)
+    operator.delete("/workers/nobody", 404)
+
+    api.site.kill(web)
+    assert "has died" in operator.post(f"/workers/{web.id}/stop", 409)["detail"]
+    operator.delete(f"/workers/{web.id}")
+    api.site.kill(process)
+    assert "died with 2 jobs" in operator.delete(f"/workers/{process.id}", 409)["detail"]
+    assert [worker["id"] for worker in operator.get("/workers")["data"]] == [process.id]
 
 
 def test_a_drained_worker_claims_nothing(carried_site: Site) -> None:

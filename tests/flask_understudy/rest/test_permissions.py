@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from werkzeug.routing import Rule
 
-from flask_understudy import Event, step
+from flask_understudy import Event, Principal, step
 from flask_understudy.contrib.webhooks.sending import Webhooks
 from flask_understudy.operations import approvals
 from tests.flask_understudy.rest.conftest import EVERY_SCOPE, PREFIX, Api
@@ -102,8 +102,18 @@ def test_each_route_opens_to_its_scope_and_no_other(sqlite_api: Api) -> None:
             continue
         status = call(sqlite_api.as_(tenant="", scopes=scope), rule, method).status_code
         where = f"{method} {rule.rule} with {scope}: {status}"
+        is_shared = view.__guard__ == "tenants" and method != "GET"
         assert status < 500, where
-        assert (status != 403) == (scope == view.__guard__), where
+        assert (status != 403) == (scope == view.__guard__ and not is_shared), where
+
+
+@pytest.mark.requirement("P01")
+def test_what_tenants_share_is_changed_by_operators_and_seen_by_others(sqlite_api: Api) -> None:
+    for rule, method, view in routes(sqlite_api):
+        if view.__guard__ == "tenants" and method != "GET":
+            looking, acting = (sqlite_api.as_(tenant="", scopes=s) for s in ("read tenants", "operate tenants"))
+            assert call(looking, rule, method).status_code == 403, f"{method} {rule.rule}"
+            assert call(acting, rule, method).status_code != 403, f"{method} {rule.rule}"
 
 
 def test_every_route_that_changes_something_is_audited(sqlite_api: Api) -> None:
@@ -217,3 +227,43 @@ def test_other_methods_change_nothing(sqlite_api: Api, method: str) -> None:
 
     assert status in {200, 405}
     assert sqlite_api.site.job(id).state == "waiting"
+
+
+class TestForgery:
+    """A session of the application opens the API; a page of another site must not be able to use it."""
+
+    @pytest.fixture
+    def job(self, sqlite_api: Api) -> str:
+        sqlite_api.site.jobs.authorizer(lambda request: Principal("olga", "acme", frozenset({"read", "operate"})))
+        return sqlite_api.send()
+
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            {"Origin": "https://evil.example"},
+            {"Origin": "null"},
+            {"Sec-Fetch-Site": "cross-site"},
+            {"Sec-Fetch-Site": "same-site", "Origin": "http://localhost"},
+        ],
+        ids=["origin", "hidden", "cross", "sibling"],
+    )
+    def test_other_sites_change_nothing(self, sqlite_api: Api, job: str, headers: dict[str, str]) -> None:
+        answer = sqlite_api.anonymous()("POST", f"/{job}/cancel", headers=headers)
+
+        assert answer.status_code == 403 and "another site" in answer.json["detail"]
+        assert sqlite_api.site.job(job).state == "waiting"
+        assert sqlite_api.anonymous()("GET", f"/{job}", headers=headers).status_code == 200
+
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            {},
+            {"Origin": "http://localhost"},
+            {"Sec-Fetch-Site": "same-origin", "Origin": "https://behind-a-proxy.example"},
+            {"Origin": "https://app.example", "Authorization": "Bearer acme/olga/read operate"},
+        ],
+        ids=["program", "origin", "proxy", "token"],
+    )
+    def test_programs_own_pages_and_tokens_do(self, sqlite_api: Api, job: str, headers: dict[str, str]) -> None:
+        assert sqlite_api.anonymous()("POST", f"/{job}/cancel", headers=headers).status_code == 200
+        assert sqlite_api.site.job(job).state == "cancelled"

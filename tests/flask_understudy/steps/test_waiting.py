@@ -84,6 +84,7 @@ def test_a_job_goes_on_with_the_event_it_waits_for(site: Site, waiting: Any) -> 
 @pytest.mark.requirement("B14", "V02")
 def test_an_event_that_came_before_the_wait_counts_if_the_job_was_there(site: Site, waiting: Any) -> None:
     publish(site, employee_id=7, by="too early")
+    site.tick()
     message = waiting.send(7)
     publish(site, employee_id=8, by="somebody else's")
     publish(site, employee_id=7, by="Ann")
@@ -264,6 +265,7 @@ def test_waits_are_deleted_with_their_job(site: Site, waiting: Any) -> None:
     message = waiting.send(7)
     site.worker.run(message)
     site.jobs.cancel(message.message_id)
+    site.tick()
     site.jobs.clean("default", "cancelled")
 
     assert waits_of(site, message) == []
