@@ -9,9 +9,9 @@ import click
 
 from ..errors import InvalidEvent
 from ..events import Publication, named, schema_of
-from ..ledger import PublishedEvent
+from ..ledger import Job, PublishedEvent
 from ..ledger import events as log
-from ..ledger.scope import Scope
+from ..ledger.scope import EVERYTHING, Scope
 from ..operations import audit
 from ..operations import events as operations
 from ..rest.events import EventSummary
@@ -73,26 +73,29 @@ def list_events(
 @click.option("--payload", "reveal", is_flag=True, help="Show the fields as they are, secrets included; audited.")
 @as_json_option
 def show_event(event_id: str, reveal: bool, as_json: bool) -> None:
-    """Show an event and the jobs of its subscribers.
+    """Show an event, the jobs of its subscribers, and the runs that had waited for it.
 
     \b
     Example:
       flask jobs events show 0d1f6c3e-…
     """
     event = operations.existing(state(), event_id)
-    heard = operations.jobs_of(state(), event)
+    heard, let_go = operations.jobs_of(state(), event), operations.runs_of(state(), event)
     if reveal:
         audit.record(state(), principal(), "event.payload", event_id)
     payload = event.payload if reveal else operations.shown_payload(event)
     if as_json:
         shown = EventSummary.of(event).model_dump(mode="json", by_alias=True)
-        emit({**shown, "payload": payload, "jobs": [JobSummary.of(job) for job in heard]})
+        emit({**shown, "payload": payload, "jobs": _summaries(heard), "runs": _summaries(let_go)})
         return
     _describe(event)
     click.echo("payload:")
     emit(payload)
     click.echo("\nJobs")
     table(COLUMNS, rows_of(heard), "No job was made.")
+    if let_go:
+        click.echo("\nRuns that had waited for it")
+        table(COLUMNS, rows_of(let_go))
 
 
 @events.command("send")
@@ -146,7 +149,7 @@ def types(as_json: bool) -> None:
     Example:
       flask jobs events types --json
     """
-    found = operations.kinds(state())
+    found, waiting = operations.kinds(state()), log.count_waiting(state().database, EVERYTHING)
     if as_json:
         emit(
             {
@@ -156,6 +159,7 @@ def types(as_json: bool) -> None:
                         "version": kind.event_version,
                         "canBeSent": kind.event_api,
                         "subscribers": subscribers,
+                        "waitingRuns": waiting.get(kind.event_name, 0),
                         "payloadSchema": schema_of(kind),
                     }
                     for kind, subscribers in found
@@ -164,10 +168,20 @@ def types(as_json: bool) -> None:
         )
         return
     rows = [
-        (kind.event_name, kind.event_version, "yes" if kind.event_api else "no", ", ".join(subscribers) or None)
+        (
+            kind.event_name,
+            kind.event_version,
+            "yes" if kind.event_api else "no",
+            waiting.get(kind.event_name, 0),
+            ", ".join(subscribers) or None,
+        )
         for kind, subscribers in found
     ]
-    table(("name", "version", "api", "subscribers"), rows, "No event is declared.")
+    table(("name", "version", "api", "waiting", "subscribers"), rows, "No event is declared.")
+
+
+def _summaries(found: list[Job]) -> list[JobSummary]:
+    return [JobSummary.of(job) for job in found]
 
 
 def _tell(sent: Publication, as_json: bool) -> None:

@@ -79,7 +79,7 @@ def preview_bulk() -> Response:
     """Take what was chosen, and lead to the page that asks."""
     require("operate")
     browser.check_form()
-    action, back = request.form.get("action", ""), browser.own_path(request.form.get("next", ""))
+    action, back = _action(), browser.own_path(request.form.get("next", ""))
     order: dict[str, Any] = {"action": action}
     if (changed := CHANGED.get(action)) and request.form.get(changed, "").strip():
         order[changed] = request.form[changed].strip()
@@ -170,6 +170,14 @@ def _question(asked: Asked, problem: str | None = None, *, is_again: bool = Fals
 
 def _gone() -> Response:
     return _refused(url_for(f"{bp.name}.show_jobs"), "What was chosen is too old, or somebody else's. Choose again.")
+
+
+def _action() -> str:
+    """Return what is to be done; who presses Enter in a field means what that field changes."""
+    action = request.form.get("action", "")
+    if action != "change":
+        return action
+    return "change_priority" if request.form.get("priority", "").strip() else "change_queue"
 
 
 def _refused(back: str, why: str) -> Response:

@@ -34,14 +34,19 @@ def show_events() -> dict[str, Any]:
         "name": asked.get("name"),
         "types": types,
         "listeners": _listeners(types),
+        "waiting": _waiting(types),
     }
 
 
 @page("/events/<event_id>", "event")
 def show_event_page(event_id: str) -> dict[str, Any]:
     """Show one event: what it carried, and the jobs of those who heard it."""
-    event = events.show_event(event_id)
-    return {"event": event, "listeners": _listeners(events.list_event_types().data).get(event.name, [])}
+    event, types = events.show_event(event_id), events.list_event_types().data
+    return {
+        "event": event,
+        "listeners": _listeners(types).get(event.name, []),
+        "waiting": _waiting(types).get(event.name, 0),
+    }
 
 
 @page("/events/types/<event_name>", "event_type")
@@ -66,9 +71,14 @@ def send_test_event(event_name: str) -> Response:
             raise problem from error
         return rendered("event_type", 422, **_type_page(event_name, text, tenant, said(problem)))
     response = redirect(url_for(f"{bp.name}.show_event_page", event_id=sent.id), 303)
-    heard = {0: "nobody listens", 1: "1 job hears it"}.get(len(sent.jobs), f"{len(sent.jobs)} jobs hear it")
-    browser.tell(response, f"It is published; {heard}.")  # type: ignore[arg-type]
+    browser.tell(response, f"It is published; {_heard(len(sent.jobs), len(events.show_event(sent.id).runs))}.")  # type: ignore[arg-type]
     return response  # type: ignore[return-value]
+
+
+def _heard(jobs: int, runs: int) -> str:
+    said = [] if not jobs else ["1 job hears it" if jobs == 1 else f"{jobs} jobs hear it"]
+    said += [] if not runs else ["1 run goes on" if runs == 1 else f"{runs} runs go on"]
+    return ", ".join(said) or "nobody listens"
 
 
 def _read(text: str) -> Any:
@@ -101,11 +111,16 @@ def _type_page(name: str, text: str | None = None, tenant: str = "", problem: st
         "tenant": tenant,
         "problem": problem,
         "listeners": {name: kind.subscribers},
+        "waiting": {name: kind.waiting_runs},
     }
 
 
 def _log(**asked: Any) -> events.EventPage:
     return events.list_events(validated(events.EventsQuery, {**asked, "withPayload": True}))
+
+
+def _waiting(types: list[events.EventType]) -> dict[str, int]:
+    return {kind.name: kind.waiting_runs for kind in types}
 
 
 def _listeners(types: list[events.EventType]) -> dict[str, list[str]]:

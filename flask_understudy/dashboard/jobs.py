@@ -16,19 +16,32 @@ from ..rest.finding import JobsQuery
 from . import browser
 from .bulks import TITLES
 from .pages import bp, page
-from .searching import QUALIFIERS, asked_for
+from .searching import QUALIFIERS, SYNONYMS, asked_for
 
 LIMITS = (25, 50, 100, 200)
+
+#: So many pages the way back is known to; their cursors stand in the address.
+MOST_BEFORE = 10
+
+#: What the tag begins with that a schedule gives its jobs.
+TAGGED = "schedule:"
 
 
 @page("/jobs", "jobs", title="Jobs", place=2)
 def show_jobs() -> dict[str, Any]:
     """Show the jobs that a search finds, a page at a time; the search stands in the address."""
-    search, status = asked_for(request.args, state().broker.actors), request.args.get("status", "")
+    types = sorted(state().broker.actors)
+    search, status = asked_for(request.args, types), request.args.get("status", "")
     limit = request.args.get("limit", "")
-    query = {**search.wanted, "limit": int(limit) if limit in map(str, LIMITS) else LIMITS[0], "count": True}
-    if request.args.get("cursor"):
-        query["cursor"] = request.args["cursor"]
+    query = {
+        **search.wanted,
+        **_sorted(),
+        "limit": int(limit) if limit in map(str, LIMITS) else LIMITS[0],
+        "count": True,
+    }
+    cursor, before = request.args.get("cursor", ""), request.args.getlist("before")
+    if cursor:
+        query["cursor"] = cursor
     problem, found = search.problem, None
     try:
         if problem is None:
@@ -44,11 +57,16 @@ def show_jobs() -> dict[str, Any]:
         "problem": problem,
         "limits": LIMITS,
         "limit": query["limit"],
-        "qualifiers": QUALIFIERS,
-        "queues": sorted(queues.show_stats().root),
+        "sort": request.args.get("sort") if _sorted() else "",
+        "cursor": cursor,
+        "before": before[1 - MOST_BEFORE :],
+        "words": {
+            "qualifiers": list(QUALIFIERS.items()),
+            "synonyms": SYNONYMS,
+            "values": {"state": STATES, "queue": sorted(queues.show_stats().root), "type": types},
+        },
         "declared": sorted(queue_operations.names(state())),
         "titles": TITLES,
-        "types": sorted(state().broker.actors),
         "most_exported": exporting.MOST,
     }
 
@@ -62,7 +80,12 @@ def export_jobs() -> Response:
     if search.problem is not None:
         raise Problem(422, detail=search.problem)
     cursor = {"cursor": request.args["cursor"]} if request.args.get("cursor") else {}
-    return exporting.export_jobs(validated(exporting.ExportQuery, {**search.wanted, **cursor}))
+    return exporting.export_jobs(validated(exporting.ExportQuery, {**search.wanted, **_sorted(), **cursor}))
+
+
+def _sorted() -> dict[str, str]:
+    """Return the order that the page asks for, where it is not the usual one."""
+    return {"sort": "created_at"} if request.args.get("sort") == "oldest" else {}
 
 
 def _counts() -> dict[str, int]:

@@ -44,7 +44,7 @@ QUALIFIERS = {
     "created": "younger than (created:<2h) or older than (created:>2h)",
     "finished": "ended within (finished:<1d) or before (finished:>1d)",
 }
-_SYNONYMS = {"status": "state"}
+SYNONYMS = {"status": "state"}
 _LISTS = {"state": "status", "queue": "queue", "type": "type", "tag": "tag", "id": "id", "tenant": "tenant"}
 _TEXTS = {
     "owner": "owner",
@@ -134,7 +134,7 @@ def _take(wanted: dict[str, Any], part: str, types: Collection[str]) -> bool:
     if found is None:
         return False
     is_without, given, value = bool(found[1]), found[2], _unquoted(found[3])
-    name = "payload." if given.startswith("payload.") else _SYNONYMS.get(given.lower(), given.lower())
+    name = "payload." if given.startswith("payload.") else SYNONYMS.get(given.lower(), given.lower())
     if name not in QUALIFIERS:
         if _is_text(given, value, types):
             return False
@@ -167,13 +167,11 @@ def _unquoted(text: str) -> str:
 
 
 def _unknown(name: str, part: str) -> str:
-    near = get_close_matches(name, [*QUALIFIERS, *_SYNONYMS], 1, 0.7)
-    meant = f" (did you mean {'payload.…' if near[0] == 'payload.' else near[0]}:?)" if near else ""
-    there = ", ".join(known for known in QUALIFIERS if not known.endswith("."))
+    near = get_close_matches(name, [*QUALIFIERS, *SYNONYMS], 1, 0.7)
+    meant = f" (did you mean {'payload.name' if near[0] == 'payload.' else near[0]}:?)" if near else ""
+    there = ", ".join(known for known in QUALIFIERS if not known.endswith(".")) + " and payload.name"
     quoted = '"' + _unquoted(part) + '"'
-    return (
-        f"no qualifier is named {name}{meant}; there are {there} and payload.…; {quoted} in quotes is searched as text"
-    )
+    return f"no qualifier is named {name}{meant}; there are {there}; {quoted} in quotes is searched as text"
 
 
 def _once(wanted: dict[str, Any], key: str, what: str, value: Any) -> None:

@@ -10,7 +10,7 @@ from flask import request
 from ..contrib.api.bodies import validated
 from ..ledger import STATES, TERMINAL
 from ..operations import approvals as operations
-from ..rest import approvals, workflows
+from ..rest import approvals, run_counts, workflows
 from ..rest.callers import caller, state
 from .pages import page
 from .waterfall import WIDTH, waterfall
@@ -35,6 +35,7 @@ def show_workflows() -> dict[str, Any]:
         "name": asked.get("name"),
         "status": asked.get("status"),
         "states": STATES,
+        "counts": run_counts.count_runs(validated(run_counts.CountedRuns, {"name": asked.get("name")})).data,
         "workflows": workflows.list_workflows().data,
         "approvals": approvals.list_approvals(wanted).data,
         "decision": decision,

@@ -14,12 +14,14 @@ from sqlalchemy.orm import Session
 from .base import Moment
 from .database import Database
 from .event import PublishedEvent
-from .job import Job
+from .job import LIVE, Job
 from .scope import EVERYTHING, Scope
 from .search import Place
 from .statements import run
+from .wait import Wait
 
 MOST_JOBS = 1000
+MOST_WAITS = 10_000
 
 INSERT = """
 INSERT INTO understudy_events (id, tenant, subject, name, version, payload, correlation_id, job_id, replay_of, at)
@@ -144,6 +146,35 @@ def count_jobs(database: Database, ids: Sequence[str], scope: Scope) -> dict[str
     query = select(Job.event_id, func.count()).where(Job.event_id.in_(ids), scope.of(Job)).group_by(Job.event_id)
     with database.engine.connect() as connection:
         return {str(id): n for id, n in connection.execute(query)}
+
+
+def runs_of(database: Database, id: str, scope: Scope, session: Session | None = None) -> list[Job]:
+    """Return the jobs that an event, for which they had waited, let go on, the first one first; up to a thousand."""
+    came = select(Wait.job_id).where(Wait.event_id == id)
+    query = select(Job).where(Job.id.in_(came), scope.of(Job)).order_by(Job.created_at, Job.id).limit(MOST_JOBS)
+    if session is not None:
+        return list(session.scalars(query))
+    with Session(database.engine, expire_on_commit=False) as own:
+        return list(own.scalars(query))
+
+
+def count_runs(database: Database, ids: Sequence[str], scope: Scope) -> dict[str, int]:
+    """Return how many jobs each of some events let go on; those that none had waited for are left out."""
+    if not ids:
+        return {}
+    query = select(Wait.event_id, func.count()).where(Wait.event_id.in_(ids), scope.of(Wait)).group_by(Wait.event_id)
+    with database.engine.connect() as connection:
+        return {str(id): n for id, n in connection.execute(query)}
+
+
+def count_waiting(database: Database, scope: Scope) -> dict[str, int]:
+    """Return for how many jobs each event is awaited, by its name; `MOST_WAITS` waits are looked at."""
+    open_ = select(Wait.event, Wait.job_id).where(Wait.settled_at.is_(None), scope.of(Wait)).limit(MOST_WAITS)
+    waits = open_.subquery()
+    query = select(waits.c.event, func.count(waits.c.job_id.distinct())).join(Job, Job.id == waits.c.job_id)
+    with database.engine.connect() as connection:
+        found = connection.execute(query.where(Job.state.in_(LIVE)).group_by(waits.c.event))
+        return {str(name): n for name, n in found}
 
 
 def forget(connection: Connection, age_ms: int, n: int) -> int:

@@ -113,14 +113,21 @@ class Search:
             last = session.execute(places.offset(SCAN - 1).limit(1)).first()
             return Page(found, (last[0], last[1]) if last else None)
 
-    def count(self) -> tuple[int, bool]:
-        """Return how many jobs there are, and whether that is exact; it is up to `EXACT`, and may be low above."""
-        read = aliased(Job, self._rows(COUNT_SCAN if self._rest(Job) else EXACT + 1, None).subquery())
-        matching = select(read.id).where(*self._rest(read)).subquery()
+    def count(self, most: int | None = None, scan: int | None = None) -> tuple[int, bool]:
+        """Return how many jobs there are, and whether that is exact; it is up to `most`, and may be low above.
+
+        Args:
+            most: As many are counted; None = `EXACT`.
+            scan: Rows that are read at the most where no index answers; if there are more it is not exact; None =
+                `COUNT_SCAN`.
+        """
+        most, scan = most or EXACT, scan or COUNT_SCAN
+        rest = self._rest(Job)
+        read = aliased(Job, self._rows(scan if rest else most + 1, None).subquery())
+        matching = func.count().filter(and_(true(), *self._rest(read)))
         with self.database.engine.connect() as connection:
-            n = connection.scalar(select(func.count()).select_from(matching)) or 0
-            scanned = connection.scalar(select(func.count()).select_from(read))
-        return n, n <= EXACT and scanned != COUNT_SCAN
+            scanned, n = connection.execute(select(func.count(), matching).select_from(read)).one()
+        return n, n <= most and not (rest and scanned == scan)
 
     def tally(self, most: int) -> tuple[dict[str, int], bool]:
         """Return how many of the first `most` jobs each tenant has, and whether all were counted, however many."""

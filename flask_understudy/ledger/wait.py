@@ -9,6 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from .base import Base, Moment
 
+_WITH_EVENT = text("event_id IS NOT NULL")
 _OPEN = text("settled_at IS NULL")
 
 
@@ -48,4 +49,5 @@ class Wait(Base):
             sqlite_where=_OPEN,
         ),
         Index("ix_understudy_waits_settled", "settled_at"),
+        Index("ix_understudy_waits_of_event", "event_id", postgresql_where=_WITH_EVENT, sqlite_where=_WITH_EVENT),
     )

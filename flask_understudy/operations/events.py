@@ -30,6 +30,11 @@ def jobs_of(state: State, event: PublishedEvent) -> list[Job]:
     return events.jobs_of(state.database, event.id, Scope(event.tenant), joined_session(state))
 
 
+def runs_of(state: State, event: PublishedEvent) -> list[Job]:
+    """Return the jobs that had waited for an event and went on with it; they are of its tenant."""
+    return events.runs_of(state.database, event.id, Scope(event.tenant), joined_session(state))
+
+
 def send(
     state: State, kind: type[Event], payload: dict[str, Any], version: int | None, *, strict: bool, **options: Any
 ) -> Publication:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select, tuple_
+from sqlalchemy.orm import Session, load_only
 
 from ..admission import admit_ended, mend
 from ..errors import ConfigError, InvalidJob, JobNotFound
-from ..ledger import Job, gates
+from ..ledger import ACTIVE, Job, gates
 from ..ledger.limit import Numbers
 from ..ledger.scope import EVERYTHING, Scope
 from ..ledger.statements import run
@@ -21,16 +23,28 @@ from .transaction import after_commit, joined_session, transaction
 
 Key = tuple[str, str]
 
-LISTING = """
+_STANDING = """
 SELECT l.tenant, l.key, l.concurrency, l.rate, l.per_ms, l.is_set,
     (SELECT count(*) FROM understudy_jobs AS a WHERE a.tenant = l.tenant AND a.limit_key = l.key
         AND a.limit_key IS NOT NULL AND a.gate IS NULL AND a.state IN ('waiting', 'active') AND a.state = 'active'),
     (SELECT count(*) FROM understudy_jobs AS g WHERE g.state = 'waiting' AND g.gate IS NOT NULL
-        AND g.tenant = l.tenant AND g.gate = l.key)
-FROM understudy_limits AS l
+        AND g.tenant = l.tenant AND g.gate = l.key)"""
+
+LISTING = f"""
+{_STANDING} FROM understudy_limits AS l
 WHERE (:any_tenant OR l.tenant = :tenant) AND (:any_key OR l.key = :key)
     AND (l.tenant > :after_tenant OR (l.tenant = :after_tenant AND l.key > :after_key))
 ORDER BY l.tenant, l.key LIMIT :n"""
+
+NAMED = f"""
+{_STANDING} FROM <rows:tenant text, key text> JOIN understudy_limits AS l ON l.tenant = r.tenant AND l.key = r.key
+ORDER BY l.tenant, l.key"""
+
+#: What is told of a job that holds a key.
+_LIGHT = load_only(Job.actor, Job.queue, Job.tenant, Job.limit_key, Job.started_at)
+
+#: Keys and jobs of them that are told of one queue.
+MOST_KEYS, MOST_HOLDERS = 50, 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +71,25 @@ class Standing:
 def listing(state: State, scope: Scope = EVERYTHING, *, after: Key | None = None, n: int = 50) -> list[Standing]:
     """Return the first `n` keys that are known, by tenant and key, after one of them."""
     return _found(state, scope, after=after, n=n)
+
+
+def held(state: State, queue: str, scope: Scope = EVERYTHING) -> list[tuple[Standing, list[Job]]]:
+    """Return the keys of the jobs of a queue that run, each with all jobs that run under it, the longest first.
+
+    A key may be shared with jobs of other queues. `MOST_KEYS` keys are told of.
+    """
+    running = (Job.state == ACTIVE, Job.limit_key.is_not(None), scope.of(Job))
+    keys = select(Job.tenant, Job.limit_key).where(*running, Job.queue == queue).distinct()
+    keys = keys.order_by(Job.tenant, Job.limit_key).limit(MOST_KEYS)
+    holders: dict[Key, list[Job]] = {}
+    with Session(state.database.engine, expire_on_commit=False) as session:
+        named = [(tenant, key) for tenant, key in session.execute(keys)]
+        rows = json.dumps([{"tenant": tenant, "key": key} for tenant, key in named])
+        standing = [_standing(row) for row in run(session.connection(), NAMED, rows=rows)] if named else []
+        shared = select(Job).where(*running, tuple_(Job.tenant, Job.limit_key).in_(named)).options(_LIGHT)
+        for job in session.scalars(shared.order_by(Job.started_at, Job.id).limit(MOST_HOLDERS)):
+            holders.setdefault((job.tenant, str(job.limit_key)), []).append(job)
+    return [(one, holders.get((one.tenant, one.key), [])) for one in standing]
 
 
 def find(state: State, key: Key) -> Standing:
@@ -148,10 +181,12 @@ def _found(
             after_key=after_key,
             n=n,
         ).all()
-    return [
-        Standing(tenant, name, concurrency, rate_text(rate, per_ms), bool(is_set), active, held_back)
-        for tenant, name, concurrency, rate, per_ms, is_set, active, held_back in rows
-    ]
+    return [_standing(row) for row in rows]
+
+
+def _standing(row: Any) -> Standing:
+    tenant, key, concurrency, rate, per_ms, is_set, active, held_back = row
+    return Standing(tenant, key, concurrency, rate_text(rate, per_ms), bool(is_set), active, held_back)
 
 
 @contextmanager

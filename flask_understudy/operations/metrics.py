@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..ledger import queries, rates
+from ..ledger import queries, rates, spans
 from ..ledger.scope import EVERYTHING, Scope
 from ..ledger.tallies import MINUTE_MS
 from ..state import State
 from .queues import names
 
 WINDOW_MINUTES = 5
+
+#: How far back the jobs lie that percentiles are told of.
+TIMES_MINUTES = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,45 @@ def of_queues(state: State, scope: Scope = EVERYTHING, *, with_rates: bool = Tru
         )
         for queue, numbers in counts.items()
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Percentiles:
+    """Of some times in ms: half of them are as long at the most, 95 % and 99 % of them."""
+
+    p50: int
+    p95: int
+    p99: int
+
+    @classmethod
+    def of(cls, times: Sequence[int]) -> Percentiles | None:
+        """Return those of some times, each of which is one of them (nearest rank); None = there are none."""
+        ordered = sorted(times)
+        if not ordered:
+            return None
+        return cls(*(ordered[-(-percent * len(ordered) // 100) - 1] for percent in (50, 95, 99)))
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """How long the latest completed jobs of a queue waited and ran; None = there are none.
+
+    Attributes:
+        jobs: How many were looked at.
+        wait: How long they had been due.
+        run: How long they then ran.
+    """
+
+    jobs: int
+    wait: Percentiles | None
+    run: Percentiles | None
+
+
+def times(state: State, name: str, scope: Scope = EVERYTHING) -> Times:
+    """Return how long the completed jobs of a queue waited and ran, the latest ones of the last hour."""
+    found = spans.latest(state.database, name, scope.tenant, TIMES_MINUTES * MINUTE_MS)
+    waited, ran = [one[0] for one in found], [one[1] for one in found]
+    return Times(len(found), Percentiles.of(waited), Percentiles.of(ran))
 
 
 def series(state: State, minutes: int, queues: Sequence[str] = (), *, step: int = 1) -> list[Step]:

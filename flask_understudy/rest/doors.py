@@ -187,6 +187,7 @@ def act(door: Door, given: Mapping[str, Any], body: BaseModel | None = None, que
         Problem: 401, 403, or what the view refuses.
     """
     require(door.scope)
+    require_change(door.scope)
     check_there(door.needs)
     check_askable(given)
     session, target = state().db.session, str(list(given.values())[-1]) if given else ""

@@ -95,12 +95,14 @@ class EventDetail(EventSummary):
 
     payload: dict[str, Any] | None = Field(description="Its fields, secrets withheld; null without permission.")
     jobs: list[JobSummary] = Field(description="The jobs of its subscribers; a thousand at the most.")
+    runs: list[JobSummary] = Field(description="The jobs that had waited for it and went on; likewise.")
 
 
 class ListedEvent(EventSummary):
     """An event as the log has it."""
 
     job_count: int = Field(description="How many jobs hear it, of those that are kept.")
+    run_count: int = Field(description="How many jobs had waited for it and went on, likewise.")
     payload: dict[str, Any] | None = Field(
         description="Its fields, secrets withheld; null unless asked for, or without permission."
     )
@@ -121,6 +123,7 @@ class EventType(Shape):
     description: str
     can_be_sent: bool = Field(description="Whether the API may publish it.")
     subscribers: list[str]
+    waiting_runs: int = Field(description="Jobs in which a step waits for one, as far as the caller may know.")
     payload_schema: dict[str, Any]
 
 
@@ -172,12 +175,14 @@ def list_events(query: EventsQuery) -> EventPage:
     who = caller()
     scope = within(who, query.tenant)
     found, after = events.page(state().database, scope, wanted, query.limit, place_of(query))
-    heard = events.count_jobs(state().database, [event.id for event in found], scope)
+    ids = [event.id for event in found]
+    heard, let_go = (count(state().database, ids, scope) for count in (events.count_jobs, events.count_runs))
     is_told = query.with_payload and who.may("payload")
     shown = [
         ListedEvent.of(
             event,
             job_count=heard.get(event.id, 0),
+            run_count=let_go.get(event.id, 0),
             payload=operations.shown_payload(event) if is_told else None,
         )
         for event in found
@@ -188,6 +193,7 @@ def list_events(query: EventsQuery) -> EventPage:
 @door("/events/types", scope="read", tag=TAG, answers={200: EventTypes})
 def list_event_types() -> EventTypes:
     """List the events there are, who hears them, and what they carry."""
+    waiting = events.count_waiting(state().database, caller().scope)
     return EventTypes(
         data=[
             EventType(
@@ -196,6 +202,7 @@ def list_event_types() -> EventTypes:
                 description=(kind.__doc__ or "").strip().partition("\n")[0],
                 can_be_sent=kind.event_api,
                 subscribers=subscribers,
+                waiting_runs=waiting.get(kind.event_name, 0),
                 payload_schema=schema_of(kind),
             )
             for kind, subscribers in operations.kinds(state())
@@ -205,13 +212,14 @@ def list_event_types() -> EventTypes:
 
 @door("/events/<event_id>", scope="read", tag=TAG, answers={200: EventDetail})
 def show_event(event_id: str) -> EventDetail:
-    """Return an event and its jobs."""
+    """Return an event, its jobs, and the jobs that had waited for it."""
     who = caller()
     event = operations.existing(state(), event_id, who.scope)
     detail: EventDetail = EventDetail.of(
         event,
         payload=operations.shown_payload(event) if who.may("payload") else None,
         jobs=[JobSummary.of(job) for job in operations.jobs_of(state(), event)],
+        runs=[JobSummary.of(job) for job in operations.runs_of(state(), event)],
     )
     return detail
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from flask import Response, request, url_for
@@ -20,8 +21,8 @@ from .shapes import JobSummary
 MEDIA_TYPE = "text/csv; charset=utf-8"
 MOST = 10_000
 
-#: Jobs that are read at a time, and how often at the most: so no request takes long.
-PAGE, PAGES = 1_000, 20
+#: Jobs that are read at a time, and s after which no more are.
+PAGE, SECONDS = 1_000, 5.0
 
 
 class ExportQuery(Sorted):
@@ -51,18 +52,21 @@ def export_jobs(query: ExportQuery) -> Response:
     """Download the jobs of a search as CSV.
 
     The columns are the fields of the list: no arguments and no results, whoever asks. Where there are more jobs than
-    `limit`, or than could be looked at, the header `Link` has the address of what follows, with `rel="next"`.
+    `limit`, or than could be looked at in a few seconds, the header `Link` has the address of what follows, with
+    `rel="next"`, and the file's name says that these are the first.
     """
     search = search_of(state(), caller(), query, newest_first=query.is_newest_first)
     place, left, lines = place_of(query), query.limit, [head()]
-    for _ in range(PAGES):
+    until = time.monotonic() + SECONDS
+    while True:
         page = search.page(min(PAGE, left), place)
         lines += [line_of(JobSummary.of(job)) for job in page.jobs]
         place, left = page.after, left - len(page.jobs)
-        if place is None or not left:
+        if place is None or not left or time.monotonic() > until:
             break
     response = Response(encoded("".join(lines)), content_type=MEDIA_TYPE)
-    response.headers["Content-Disposition"] = content_disposition("jobs.csv")
+    name = "jobs.csv" if place is None else f"jobs-first-{len(lines) - 1}.csv"
+    response.headers["Content-Disposition"] = content_disposition(name)
     if place is not None:
         response.headers["Link"] = f'<{_address(str(cursor_of(place, query)))}>; rel="next"'
     return response

@@ -18,8 +18,8 @@
 
   // -- up to date ---------------------------------------------------------------------------------------------------
   const live = () => [...document.querySelectorAll("[data-live][id]")].filter((part) => !("still" in part.dataset));
-  const stale = document.getElementById("stale");
   const ended = () => document.querySelector("[data-still]");
+  const stale = document.getElementById("stale");
   let asking = false, turns = 0, fresh = new Date();
 
   const isBusy = (part) => {
@@ -143,18 +143,40 @@
     next.dataset.current = "";
     next.scrollIntoView({ block: "nearest" });
   }
+  const help = document.getElementById("keys");
+  const show = () => help?.showModal();
+  document.getElementById("help")?.addEventListener("click", show);
+
+  const box = () => document.querySelector("input[type=search]");
+  if (location.hash === "#q") box()?.focus();
+  function search() {
+    if (box()) box().focus();
+    else if (help) location.href = `${help.dataset.jobsUrl}#q`;
+  }
+  function retry() {
+    const chosen = () => document.querySelector("[data-row] input[type=checkbox]:checked");
+    const all = document.querySelector("form.bulk button[value=retry]");
+    const own = document.querySelector("[data-current] button.retry") || document.querySelector("main > div button.retry");
+    const row = document.querySelector("[data-current] input[type=checkbox]");
+    if (!all) { own?.click(); return; }
+    if (row && !chosen()) row.checked = true;
+    if (chosen()) all.click();
+  }
   const keys = {
-    "/": () => document.querySelector("input[type=search]")?.focus(),
+    "/": search,
     j: () => move(1),
     k: () => move(-1),
     Enter: () => document.querySelector("[data-current] a")?.click(),
     x: () => document.querySelector("[data-current] input[type=checkbox]")?.click(),
-    r: () => (document.querySelector("[data-current] button.retry") || document.querySelector("main > div button.retry"))?.click(),
-    "?": () => document.querySelector("footer")?.scrollIntoView(),
+    r: retry,
+    "?": show,
   };
   addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|SELECT|TEXTAREA|BUTTON|A|SUMMARY)$/.test(event.target.tagName)) {
-      if (event.key === "Escape") event.target.blur();
+    const { tagName, type } = event.target, isBox = tagName === "INPUT" && /^(checkbox|radio)$/.test(type);
+    const isTyped = /^(INPUT|SELECT|TEXTAREA)$/.test(tagName) && !isBox;
+    const isPressed = event.key === "Enter" && (isBox || /^(BUTTON|A|SUMMARY)$/.test(tagName));
+    if (event.ctrlKey || event.metaKey || event.altKey || help?.open || isTyped || isPressed) {
+      if (event.key === "Escape" && isTyped) event.target.blur();
       return;
     }
     const act = keys[event.key];

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from flask_understudy import Event
+from datetime import timedelta
+
+from flask_understudy import Event, step
 from tests.flask_understudy.cli.conftest import Typist
 
 
@@ -67,3 +69,20 @@ def test_what_cannot_be_is_one_line_and_a_code(sqlite_cli: Typist) -> None:
     assert "no event" in fails("events", "replay", "x", code=4)
     assert "no time" in fails("events", "list", "--after", "soon", code=2)
     assert sqlite_cli.site.all_jobs() == []
+
+
+def test_runs_that_wait_for_an_event_are_told_of(sqlite_cli: Typist) -> None:
+    @sqlite_cli.site.jobs.actor(actor_name="lamp:await", workflow=True, max_retries=0)
+    def await_() -> None:
+        step.wait_for("broke", LampBroke, timeout=timedelta(days=1))
+
+    with sqlite_cli.site.app.app_context():
+        run = str(await_.send().message_id)
+    sqlite_cli.site.worker.run(run)
+
+    kinds = {kind["name"]: kind for kind in sqlite_cli("events", "types", "--json").json["data"]}
+    id = sqlite_cli("events", "send", "lamp.broke", "--payload", '{"lamp": 7}', "--json").json["id"]
+
+    assert kinds["lamp.broke"]["waitingRuns"] == 1
+    assert [job["id"] for job in sqlite_cli("events", "show", id, "--json").json["runs"]] == [run]
+    assert "Runs that had waited for it" in sqlite_cli("events", "show", id).out

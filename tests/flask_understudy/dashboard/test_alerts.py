@@ -120,3 +120,11 @@ def test_alerts_are_for_who_may_know_of_all_tenants(api: Api) -> None:
     for door in ("set_alert_threshold", "reset_alert_threshold", "test_alerts"):
         one.send(f"/do/{door}", {"csrf": one.csrf(), "rule": "depth", "threshold": "1"}, 403)
     one.send("/alerts", {"csrf": one.csrf()}, 403)
+
+
+def test_who_only_looks_changes_nothing(api: Api) -> None:
+    rita = signed_in(api, "read tenants")
+    page = rita.see("/alerts")
+    assert "many jobs wait" in page and "set_alert_threshold" not in page and "Send a test" not in page
+    rita.send("/alerts", {"csrf": rita.csrf()}, 403)
+    rita.send("/do/set_alert_threshold", {"csrf": rita.csrf(), "rule": "depth", "threshold": "1"}, 403)

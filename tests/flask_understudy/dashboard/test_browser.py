@@ -176,6 +176,23 @@ def test_a_page_keeps_itself_up_to_date(api: Api, open_page: Callable[..., Shown
     expect(page.get_by_label(f"Select work {job}")).to_be_checked()  # what was begun is not lost
 
 
+def test_a_page_that_is_old_says_so(open_page: Callable[..., Shown]) -> None:
+    shown = open_page()
+    page = shown.go("/jobs")
+    page.get_by_label("Refresh").select_option("1")
+    stale = page.get_by_role("alert")
+
+    page.context.set_offline(True)
+    expect(stale).to_contain_text("The server does not answer. This page shows how it was at")
+    page.context.set_offline(False)
+    expect(stale).to_be_hidden()
+
+    page.context.clear_cookies()
+    expect(stale).to_contain_text("You are signed out.")
+    stale.get_by_role("link", name="Load it again").click()
+    expect(page.get_by_label("Token")).to_be_visible()
+
+
 @pytest.mark.parametrize("state", ["delayed", "failed"])
 def test_a_job_that_was_deleted_meanwhile_is_said_to_be_gone(
     api: Api, open_page: Callable[..., Shown], state: str
@@ -216,23 +233,6 @@ def test_a_long_log_shows_its_end_and_is_scrolled_by_the_keyboard(api: Api, open
     assert page.evaluate("document.documentElement.scrollHeight") < 4_000
 
 
-def test_a_page_that_is_old_says_so(open_page: Callable[..., Shown]) -> None:
-    shown = open_page()
-    page = shown.go("/jobs")
-    page.get_by_label("Refresh").select_option("1")
-    stale = page.get_by_role("alert")
-
-    page.context.set_offline(True)
-    expect(stale).to_contain_text("The server does not answer. This page shows how it was at")
-    page.context.set_offline(False)
-    expect(stale).to_be_hidden()
-
-    page.context.clear_cookies()
-    expect(stale).to_contain_text("You are signed out.")
-    stale.get_by_role("link", name="Load it again").click()
-    expect(page.get_by_label("Token")).to_be_visible()
-
-
 def test_the_keyboard_searches_moves_and_opens(api: Api, open_page: Callable[..., Shown]) -> None:
     first, second = api.send("ada@example.com"), api.send("bea@example.com")
     api.site.change(first, created_at=api.site.moment(-60))  # not within the same millisecond
@@ -249,6 +249,95 @@ def test_the_keyboard_searches_moves_and_opens(api: Api, open_page: Callable[...
     expect(page.locator("[data-row]")).to_have_count(1)
 
 
+def test_the_keyboard_tells_its_keys(open_page: Callable[..., Shown]) -> None:
+    shown = open_page()
+    page = shown.go("/queues")
+    keys = page.get_by_role("dialog", name="Keys")
+    expect(keys).to_be_hidden()
+
+    page.keyboard.press("?")
+    expect(keys).to_be_visible()
+    for text in ("search jobs", "the next row", "retry what is selected"):
+        expect(keys).to_contain_text(text)
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+    page.keyboard.press("/")  # it goes no further while they are shown
+    page.keyboard.press("Escape")
+    expect(keys).to_be_hidden()
+    page.get_by_role("button", name="help").click()
+    page.get_by_role("button", name="Close").click()
+    expect(keys).to_be_hidden()
+    assert page.url.endswith("/queues")
+
+    page.keyboard.press("/")
+    page.wait_for_url("**/jobs#q")
+    expect(page.locator("#q")).to_be_focused()
+    page.keyboard.press("?")  # is typed
+    expect(page.locator("#q")).to_have_value("?")
+    expect(keys).to_be_hidden()
+    assert shown.complaints == []
+
+
+def test_the_keyboard_retries_the_row_or_what_is_selected(api: Api, open_page: Callable[..., Shown]) -> None:
+    first, second, third = api.fail("boom 1"), api.fail("boom 2"), api.fail("boom 3")
+    for seconds, id in enumerate((third, second, first), start=1):  # the latest stands first
+        api.site.change(id, created_at=api.site.moment(-seconds), finished_at=api.site.moment(-seconds))
+    page = open_page().go("/jobs?status=failed")
+
+    page.keyboard.press("r")  # nothing is meant
+    page.keyboard.press("j")
+    page.keyboard.press("r")
+    expect(page.get_by_role("heading", name="Retry 1 job?")).to_be_visible()
+    expect(page.locator("main")).to_contain_text(third[:8])
+
+    page = page.goto(page.url.partition("/bulk")[0] + "/jobs?status=failed") and page  # type: ignore[assignment]
+    page.get_by_label(f"Select broken {first}").check()  # has the focus now
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    page.keyboard.press("x")
+    page.keyboard.press("r")
+    expect(page.get_by_role("heading", name="Retry 2 jobs?")).to_be_visible()
+    for id in (first, second):
+        expect(page.locator("main")).to_contain_text(id[:8])
+
+    page = page.goto(page.url.partition("/bulk")[0] + f"/jobs/{first}") and page  # type: ignore[assignment]
+    page.keyboard.press("r")
+    expect(page.get_by_role("status")).to_have_text("It is tried again.")
+
+
+@pytest.mark.requirement("L06")
+def test_selected_jobs_are_put_into_another_queue(api: Api, open_page: Callable[..., Shown]) -> None:
+    kept, moved = api.send("kept"), api.send("moved")
+    shown = open_page()
+    page = shown.go("/jobs")
+    page.get_by_label(f"Select work {moved}").check()
+    page.locator("select[name=queue]").select_option("reports")
+    for _ in range(2):  # when it is asked for again, what came before is on the page
+        with page.expect_response("**/dashboard/jobs"):
+            api.send("another")
+    expect(page.locator("select[name=queue]")).to_have_value("reports")  # what was begun is not lost
+    page.get_by_role("button", name="Change queue").click()
+    expect(page.get_by_role("heading", name="Put 1 job into the queue reports?")).to_be_visible()
+    page.get_by_role("button", name="Change queue").click()
+    expect(page.locator("h1")).to_contain_text("Change queue: running")
+    bulks(api.site.state)
+    expect(page.locator("h1")).to_contain_text("Change queue: completed", timeout=20_000)
+    assert (api.site.job(moved).queue, api.site.job(kept).queue) == ("reports", "email")
+    assert shown.complaints == []
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_enter_in_the_field_of_the_priority_changes_it(
+    api: Api, open_page: Callable[..., Shown], scripts: bool
+) -> None:
+    job = api.send("ada@example.com")
+    page = open_page(java_script_enabled=scripts).go("/jobs")
+    page.get_by_label(f"Select work {job}").check()
+    page.get_by_label("Priority").fill("7")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Give 1 job the priority 7?")).to_be_visible()
+
+
 def test_colours_stay_as_they_were_chosen(open_page: Callable[..., Shown]) -> None:
     shown = open_page(color_scheme="light")
     page = shown.go()
@@ -256,6 +345,77 @@ def test_colours_stay_as_they_were_chosen(open_page: Callable[..., Shown]) -> No
     page = shown.go("/jobs")
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
     assert page.evaluate("getComputedStyle(document.documentElement).colorScheme") == "dark"
+
+
+@pytest.mark.requirement("L02")
+def test_the_search_box_completes_the_word_under_the_cursor(api: Api, open_page: Callable[..., Shown]) -> None:
+    failed = api.fail("boom")
+    api.send("ada@example.com")
+    shown = open_page()
+    page = shown.go("/jobs")
+    box, options = page.get_by_role("combobox", name="Search"), page.locator("#completions").get_by_role("option")
+
+    box.press_sequentially("type:bro")
+    expect(options).to_have_text(["type:broken"])
+    assert Axe().run(page).violations_count == 0
+    box.press("ArrowDown")
+    expect(options.first).to_have_attribute("aria-selected", "true")
+    box.press("Tab")
+    expect(box).to_have_value("type:broken ")
+    box.press_sequentially("sta")
+    expect(options.first).to_contain_text("state:")
+    box.press("ArrowDown")
+    box.press("Enter")
+    expect(box).to_have_value("type:broken state:")
+    expect(options).to_have_count(6)  # and its values at once
+    box.press("Escape")
+    expect(options).to_have_count(0)
+    expect(box).to_be_focused()
+    box.press_sequentially("f")
+    options.filter(has_text="state:failed").click()
+    expect(box).to_have_value("type:broken state:failed ")
+
+    for _ in range(len(" state:failed ")):
+        box.press("ArrowLeft")
+    box.press("Backspace")  # at the end of the first word
+    expect(options).to_have_text(["type:broken"])
+    box.press("ArrowDown")
+    box.press("Tab")
+    expect(box).to_have_value("type:broken state:failed ")
+    box.press("Enter")  # nothing is marked: it searches
+    expect(page.locator("[data-row]")).to_have_count(1)
+    expect(page.locator("[data-row]")).to_contain_text(failed[:8])
+    box.clear()
+    box.press("ArrowDown")
+    expect(options).to_have_count(16)
+    box.press("ArrowUp")
+    expect(options.last).to_have_attribute("aria-selected", "true")
+    box.fill("constructor:")
+    expect(options).to_have_count(0)
+    assert shown.complaints == []
+
+
+def test_a_page_of_jobs_is_selected_at_once(api: Api, open_page: Callable[..., Shown]) -> None:
+    for n in range(30):
+        api.send(str(n))
+    shown = open_page(viewport={"width": 1200, "height": 600})
+    page = shown.go("/jobs")
+    cancel = page.get_by_role("button", name="Cancel")
+    expect(cancel).not_to_be_in_viewport()
+
+    page.get_by_label("Select all on this page").check()
+    expect(page.locator("tbody input:checked")).to_have_count(25)
+    expect(cancel).to_be_in_viewport()  # it goes along while something is selected
+    page.locator("tbody input").first.uncheck()
+    assert page.evaluate("document.getElementById('every').indeterminate")
+    cancel.click()
+    expect(page.get_by_role("heading", name="Cancel 24 jobs?")).to_be_visible()
+
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator("h1")).to_contain_text("Cancel:")
+    page.go_back()
+    expect(page.get_by_role("heading", name="Cancel 24 jobs?")).to_be_visible()  # no form to be sent again
+    assert shown.complaints == []
 
 
 def test_the_style_sheet_isolates_each_element_and_long_words_are_broken(

@@ -13,7 +13,7 @@ from tests.flask_understudy.dashboard.conftest import PREFIX, Person, fields_of,
 from tests.flask_understudy.dashboard.test_jobs import audited
 from tests.flask_understudy.dashboard.test_pages import HOSTILE
 from tests.flask_understudy.rest.conftest import Api
-from tests.flask_understudy.rest.test_events import ParcelLost, listen
+from tests.flask_understudy.rest.test_events import ParcelLost, listen, waiting_for
 
 TYPE = "/events/types/parcel.sent"
 
@@ -48,6 +48,31 @@ def test_the_log_says_what_was_carried_and_how_many_jobs_it_started(olga: Person
     shown = olga.see(f"/events/{two}")
     jobs = [job.id for job in olga.site.all_jobs() if job.event_id == two]
     assert len(jobs) == 2 and all(f'href="{PREFIX}/jobs/{job}"' in shown for job in jobs)
+
+
+@pytest.mark.requirement("B12", "B14")
+def test_a_run_that_waits_for_an_event_hears_it(olga: Person) -> None:
+    api = olga.api
+    run = waiting_for(api, 7)
+    missed = published(api, parcel_id=1)
+    page = olga.see("/events")
+    assert "nobody listens" not in row(page, missed) and "no job" in row(page, missed)
+    kind = next(
+        part for part in re.findall(r"<tr data-row>.*?</tr>", page, re.S) if TYPE in part and "Version" not in part
+    )
+    assert "1 run waits for it" in kind and "nobody listens" not in kind
+    for path in (TYPE, f"/events/{missed}"):
+        assert "Nobody listens" not in olga.see(path)
+    assert "1 run waits for it" in olga.see(TYPE)
+
+    answer = olga.send(TYPE, {"csrf": olga.csrf(), "payload": '{"parcel_id": 7}'})
+
+    shown = olga.see(answer.headers["Location"].removeprefix(PREFIX))
+    assert "It is published; 1 run goes on." in shown
+    assert f'href="{PREFIX}/runs/{run}"' in shown and "Nobody listens" not in shown
+    page = olga.see("/events")
+    assert "1 run went on" in row(page, answer.headers["Location"])
+    assert "nobody listens" in row(page, missed)  # now nobody waits any more
 
 
 def test_events_of_one_kind_are_listed_a_page_at_a_time(sqlite_api: Api) -> None:

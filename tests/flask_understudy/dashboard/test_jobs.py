@@ -59,6 +59,41 @@ def test_the_tabs_count_and_pages_lead_on(olga: Person) -> None:
     assert sorted(listed(first) + listed(second)) == sorted(ids)
 
 
+def linked(page: str, rel: str) -> str:
+    """Where a page leads to by a link of a kind, below the dashboard's prefix."""
+    found = re.search(rf'rel="{rel}" href="([^"]+)"', page)
+    assert found is not None, f"nothing leads to the {rel}"
+    return html.unescape(found[1]).removeprefix(PREFIX)
+
+
+@pytest.mark.requirement("L02")
+def test_pages_are_sorted_either_way_and_lead_back(olga: Person) -> None:
+    ids = [olga.api.send(str(n)) for n in range(60)]
+    for n, id in enumerate(ids):
+        olga.site.change(id, created_at=olga.site.moment(n - 90))
+
+    first = olga.see("/jobs?sort=oldest&status=waiting&q=type:work")
+    second = olga.see(linked(first, "next"))
+    third = olga.see(linked(second, "next"))
+
+    assert listed(first) + listed(second) + listed(third) == ids
+    assert listed(olga.see("/jobs"))[0] == ids[-1]
+    assert listed(olga.see(linked(third, "prev"))) == listed(second)
+    assert listed(olga.see(linked(olga.see(linked(third, "prev")), "prev"))) == ids[:25]
+    assert listed(olga.see(linked(third, "first"))) == ids[:25]
+    assert 'rel="prev"' not in first and 'rel="first"' not in first and 'rel="next"' not in third
+    csv = olga.browser.get(f"{PREFIX}/jobs.csv", query_string={"sort": "oldest"}).text
+    assert csv.index(ids[0]) < csv.index(ids[1]) < csv.index(ids[-1])
+
+
+def test_a_list_says_when_delayed_jobs_are_due_and_what_its_numbers_are_of(olga: Person) -> None:
+    olga.api.send("1", delay=3_600_000, tags=["x"])
+    page = olga.see("/jobs?q=tag:x")
+    assert re.search(r"due <time [^>]*>in (59 min|1 h)", page)
+    assert "The numbers of the states are of all jobs" in page
+    assert "The numbers of the states are of all jobs" not in olga.see("/jobs")
+
+
 @pytest.mark.parametrize(
     ("search", "said"),
     [
@@ -70,7 +105,7 @@ def test_the_tabs_count_and_pages_lead_on(olga: Person) -> None:
         ("foo:bar", "no qualifier is named foo; there are state, queue"),
         ('foo:"b c"', "&#34;foo:b c&#34; in quotes is searched as text"),
         ("stat:failed", "did you mean state:?"),
-        ("payload:x", "did you mean payload.…:?"),
+        ("payload:x", "did you mean payload.name:?"),
         ("payload.:x", "payload.: says nothing; a value in its arguments"),
         ("worker:x", "no qualifier is named worker"),
         ("priority:high", "priority:high takes a whole number such as priority:2"),

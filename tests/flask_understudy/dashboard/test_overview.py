@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from tests.flask_understudy.dashboard.conftest import Person, signed_in
+from tests.flask_understudy.dashboard.conftest import PREFIX, Person, signed_in
 from tests.flask_understudy.rest.conftest import Api
 
 
@@ -92,3 +94,22 @@ def test_failures_stand_together_and_are_settled_together(olga: Person) -> None:
 
     asked = olga.press(olga.see("/failures?verdict=ignored"), "retry_failures", 200)
     olga.press(asked.text, "retry_failures")
+
+
+@pytest.mark.requirement("L09")
+def test_a_queue_shows_how_long_its_jobs_took_and_who_holds_its_keys(olga: Person) -> None:
+    api = olga.api
+    assert "No job completed in the last 60 minutes." in olga.see("/queues/email")
+    api.site.worker.run(ended := api.send("a"))
+    api.site.change(ended, **{name: api.site.moment(-90) for name in ("created_at", "run_at")})
+    api.site.change(ended, started_at=api.site.moment(-80), finished_at=api.site.moment(-60))
+    holder, waits = api.send("b", concurrency_key="<b>shop"), api.send("c", concurrency_key="<b>shop")
+    assert api.site.claim(api.site.process(), holder)
+
+    page = olga.see("/queues/email")
+
+    assert re.search(r'ran</th><td class="number">20 s</td><td class="number">20 s</td>', page)
+    assert re.search(r'waited</th><td class="number">10 s</td>', page)
+    assert "&lt;b&gt;shop" in page and "<b>shop" not in page
+    assert f'href="{PREFIX}/jobs/{holder}"' in page and waits not in page
+    assert holder not in signed_in(api, tenant="birch").see("/queues/email")

@@ -141,3 +141,13 @@ def test_workers_are_for_who_may_see_every_tenant(api: Api) -> None:
     for door in ("drain_worker", "stop_worker", "forget_worker"):
         olga.send(f"/do/{door}", {"csrf": olga.csrf(), "worker_id": process.id}, 403)
     assert api.as_(scopes="read tenants").get("/workers")["data"][0]["drainedAt"] is None
+
+
+def test_who_only_looks_sees_no_buttons(api: Api) -> None:
+    alive, dead = api.site.process(), api.site.process()
+    api.site.kill(dead)
+    rita = signed_in(api, "read tenants")
+    page = rita.see("/workers")
+    assert alive.id[:8] in page and "/do/" not in page
+    for door in ("stop_worker", "forget_worker"):
+        rita.send(f"/do/{door}", {"csrf": rita.csrf(), "worker_id": dead.id, "confirmed": "yes"}, 403)

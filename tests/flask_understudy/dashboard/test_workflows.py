@@ -100,6 +100,10 @@ def test_runs_are_found_by_state_and_by_workflow(olga: Person) -> None:
         return set(re.findall(rf'href="{PREFIX}/runs/([0-9a-f-]{{36}})"', found))
 
     assert listed("") == {asked, failed}
+    tabs = re.findall(r">(\w+) <small>([^<]+)</small></a>", olga.see("/workflows?status=failed"))
+    assert {name: n for name, n in tabs if n != "0"} == {"delayed": "1", "failed": "1"}
+    tabs = re.findall(r">(\w+) <small>([^<]+)</small></a>", olga.see("/workflows?name=leave:fail"))
+    assert {name: n for name, n in tabs if n != "0"} == {"failed": "1"}
     assert listed("status=failed") == {failed}
     assert listed("status=delayed") == {asked}
     assert listed("name=leave:fail") == {failed}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flask_understudy import Event
+from flask_understudy import Event, step
 from tests.flask_understudy.conftest import MakeSite
 from tests.flask_understudy.rest.conftest import Api, open_api
 
@@ -210,6 +210,45 @@ def test_the_kinds_of_events_are_described(sqlite_api: Api) -> None:
     assert sent["subscribers"] == ["on:parcel.sent:tell", "on:parcel.sent:insure"]
     assert sent["payloadSchema"]["required"] == ["parcel_id"]
     assert (kinds["parcel.lost"]["canBeSent"], kinds["parcel.lost"]["subscribers"]) == (False, [])
+
+
+def waiting_for(api: Api, parcel: int, tenant: str = "acme") -> str:
+    """A run in which a step waits for a parcel to be sent."""
+    if "await" not in api.actors:
+
+        @api.site.jobs.actor(queue_name="email", actor_name="parcel:await", workflow=True, max_retries=0)
+        def await_(parcel_id: int) -> Any:
+            event = step.wait_for("sent", ParcelSent, match={"parcel_id": parcel_id}, timeout=timedelta(days=1))
+            return event and event.parcel_id
+
+        api.actors["await"] = await_
+    id = api.send(parcel, actor="await", tenant=tenant)
+    api.site.worker.run(id)
+    assert api.site.job(id).state == "delayed"
+    return id
+
+
+@pytest.mark.requirement("B12", "B14")
+def test_a_run_that_waits_for_an_event_is_told_of_as_those_who_listen_are(api: Api) -> None:
+    runs = [waiting_for(api, 7), waiting_for(api, 7), waiting_for(api, 8)]
+    waiting_for(api, 7, tenant="other")
+    api.post(f"/{waiting_for(api, 9)}/cancel")
+
+    def waiting(caller: Api = api) -> dict[str, int]:
+        return {kind["name"]: kind["waitingRuns"] for kind in caller.get("/events/types")["data"]}
+
+    assert (waiting()["parcel.sent"], waiting()["parcel.lost"]) == (3, 0)
+    assert waiting(api.as_(scopes="read tenants"))["parcel.sent"] == 4
+    missed = api.post("/events", 202, json={"name": "parcel.sent", "payload": {"parcel_id": 1}})["id"]
+    met = api.post("/events", 202, json={"name": "parcel.sent", "payload": {"parcel_id": 7}})["id"]
+
+    assert waiting()["parcel.sent"] == 1
+    counts = {event["id"]: (event["jobCount"], event["runCount"]) for event in api.get("/events")["data"]}
+    assert counts == {missed: (0, 0), met: (0, 2)}
+    assert [job["id"] for job in api.get(f"/events/{met}")["runs"]] == sorted(
+        runs[:2], key=lambda id: (api.site.job(id).created_at, id)
+    )
+    assert api.get(f"/events/{missed}")["runs"] == []
 
 
 # -- the key -----------------------------------------------------------------------------------------------------------

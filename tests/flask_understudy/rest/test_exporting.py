@@ -112,7 +112,7 @@ def test_a_link_leads_on_to_what_is_left(api: Api, monkeypatch: pytest.MonkeyPat
 
 def test_a_search_that_takes_too_long_goes_on_in_another_request(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flask_understudy.ledger.search.SCAN", 2)
-    monkeypatch.setattr(exporting, "PAGES", 1)
+    monkeypatch.setattr(exporting, "SECONDS", -1)
     oldest = api.send("first", tags=["rare"])
     for n in range(3):
         api.send(str(n))
@@ -122,6 +122,7 @@ def test_a_search_that_takes_too_long_goes_on_in_another_request(api: Api, monke
     link = re.fullmatch(r'<(.+)>; rel="next"', first.headers["Link"])
 
     assert rows(first) == []
+    assert first.headers["Content-Disposition"] == 'attachment; filename="jobs-first-0.csv"'
     assert link is not None
     assert [row["id"] for row in rows(api("GET", link[1].removeprefix(PREFIX)))] == [oldest]
 

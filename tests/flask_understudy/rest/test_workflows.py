@@ -73,6 +73,32 @@ def test_results_need_the_permission_to_see_payloads(flows: Api) -> None:
     assert steps[1]["waitsFor"]["match"] is None
 
 
+def test_runs_are_counted_by_state_at_a_glance(flows: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    @flows.site.jobs.actor(queue_name="email", actor_name="leave:fail", workflow=True, api=True, max_retries=0)
+    def fail() -> None:
+        raise ValueError("no")
+
+    asked = [started(flows, employee_id=n) for n in range(3)]
+    flows.site.worker.run(flows.post("/workflows/leave:fail/runs", 202, json={})["id"])
+    flows.fail("no workflow"), flows.send("no workflow", delay=60_000)
+    flows.post(f"/{asked[0]}/cancel")
+
+    def counts(caller: Api = flows, query: str = "") -> dict[str, tuple[int, bool]]:
+        told = caller.get(f"/workflows/runs/counts{query}")["data"]
+        assert list(told) == ["delayed", "waiting", "active", "completed", "failed", "cancelled"]
+        return {
+            name: (one["count"], one["isExact"]) for name, one in told.items() if one != {"count": 0, "isExact": True}
+        }
+
+    assert counts() == {"delayed": (2, True), "failed": (1, True), "cancelled": (1, True)}
+    assert counts(query="?name=leave:fail") == {"failed": (1, True)}
+    assert counts(query="?name=work") == counts(flows.as_(tenant="other")) == {}
+    monkeypatch.setattr("flask_understudy.rest.run_counts.MOST", 1)
+    assert counts()["delayed"] == (1, False)
+    monkeypatch.setattr("flask_understudy.rest.run_counts.SCAN", 1)  # the latest delayed job is no run
+    assert counts()["delayed"] == (0, False)
+
+
 @pytest.mark.requirement("P03")
 def test_another_tenant_s_runs_are_not_there(flows: Api) -> None:
     id = started(flows, employee_id=7)

@@ -1,6 +1,6 @@
 """changes of bulks
 
-Revision ID: 0012
+Revision ID: 0011
 Revises: 0010
 Created: 2026-11-29 22:08:42.862550+00:00
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = '0012'
+revision = '0011'
 down_revision = '0010'
 branch_labels = None
 depends_on = None
