@@ -38,8 +38,9 @@ QUESTIONS = {
     "cancel_batch": "Cancel what is left of this batch? Jobs that run are asked to stop.",
 }
 
-#: Fields that are no door's: `next` is where to go on, `then` where to when it was done (`{id}` is the answer's id).
-_OURS = {"csrf", "next", "then", "confirmed", "done", "edited"}
+#: Fields that are no door's: `next` is where to go on, `then` where to when it was done (`{id}` is the
+#: answer's id), `about` what the question adds.
+_OURS = {"csrf", "next", "then", "confirmed", "done", "edited", "about"}
 _NAMES = re.compile(r"<(?:[^:<>]+:)?([^<>]+)>")
 
 
@@ -54,7 +55,14 @@ def do(name: str) -> Response:
     browser.check_form()
     back = browser.own_path(request.form.get("next", ""))
     if name in QUESTIONS and "confirmed" not in request.form:
-        return rendered("confirm", name=name, question=QUESTIONS[name], fields=_fields(), back=back)
+        return rendered(
+            "confirm",
+            name=name,
+            question=QUESTIONS[name],
+            fields=_fields(),
+            back=back,
+            about=request.form.get("about", ""),
+        )
     try:
         answer = act(door, *_arguments(door))
     except Exception as error:

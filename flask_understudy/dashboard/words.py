@@ -70,6 +70,11 @@ def size(n: int | None) -> str:
     return "–" if n is None else wording.size(n)
 
 
+def jobs_of(n: int, does: str, do: str) -> str:
+    """Return how many jobs do something, as a sentence: `1 job waits.`, `2,000 jobs wait.`"""
+    return f"{number(n)} {'job' if n == 1 else 'jobs'} {does if n == 1 else do}."
+
+
 def percent(value: float | None) -> str:
     """Return a share as a percentage."""
     return "–" if value is None else f"{100 * value:.1f} %"
@@ -87,6 +92,7 @@ def state(name: str) -> Markup:
 
 #: What templates know beside Jinja's own.
 WORDS: dict[str, Any] = {
+    "jobs_of": jobs_of,
     "milliseconds": milliseconds,
     "number": number,
     "percent": percent,

@@ -31,6 +31,7 @@ from sqlalchemy import (
     not_,
     or_,
     select,
+    text,
     true,
     tuple_,
     union_all,
@@ -42,13 +43,12 @@ from .awaiting import awaits
 from .base import Moment
 from .database import Database
 from .filter import Filter, Known
-from .job import FAILED, LIVE, TERMINAL, Job
+from .job import FAILED, LIVE, TERMINAL, WAITING, Job
 from .scope import Scope
 
 SCAN = 5_000
 EXACT = 10_000
 COUNT_SCAN = 100_000
-
 
 Place = tuple[datetime, str]
 
@@ -60,6 +60,13 @@ class Page:
     jobs: Sequence[Job]
     after: Place | None
 
+
+#: The conditions of the indexes of what waits, word for word.
+_WAITING = (
+    ("NOT understudy_jobs.parked", "understudy_jobs.gate IS NULL"),
+    ("understudy_jobs.parked",),
+    ("NOT understudy_jobs.parked", "understudy_jobs.gate IS NOT NULL"),
+)
 
 _HEAVY = ("args", "kwargs", "result")
 _Condition = ColumnElement[bool]
@@ -116,10 +123,7 @@ class Search:
     def count(self, most: int | None = None, scan: int | None = None) -> tuple[int, bool]:
         """Return how many jobs there are, and whether that is exact; it is up to `most`, and may be low above.
 
-        Args:
-            most: As many are counted; None = `EXACT`.
-            scan: Rows that are read at the most where no index answers; if there are more it is not exact; None =
-                `COUNT_SCAN`.
+        Where no index answers, `scan` rows are read at the most. None = `EXACT` and `COUNT_SCAN`.
         """
         most, scan = most or EXACT, scan or COUNT_SCAN
         rest = self._rest(Job)
@@ -179,12 +183,18 @@ class Search:
             return [[*tenant, Job.batch_id == wanted.batch_id]]
         if self._is_live:
             queues = [Job.queue.in_(wanted.queues)] if wanted.queues else []
-            return [[*tenant, Job.state == state, *queues] for state in wanted.states]
+            return [[*tenant, *part, *queues] for state in wanted.states for part in self._parts(state)]
         if self._is_by_queue():
             pairs = product(wanted.queues or self.known.queues, wanted.states)
             ended = Job.finished_at.is_not(None)
             return [[*tenant, ended, Job.queue == queue, Job.state == state] for queue, state in pairs]
         return [[*tenant, *([Job.finished_at.is_not(None)] if self._is_ended else [])]]
+
+    def _parts(self, state: str) -> list[list[_Condition]]:
+        """Return the live jobs of a state in parts that have an index; what waits has one by tenant alone."""
+        if state != WAITING or self.scope.tenant is not None:
+            return [[Job.state == state]]
+        return [[Job.state == state, *map(text, part)] for part in _WAITING]  # type: ignore[list-item]
 
     def _is_by_queue(self) -> bool:
         return self._is_ended and self.scope.tenant is not None and bool(self.wanted.queues or self.known.queues)

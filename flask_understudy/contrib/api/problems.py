@@ -98,6 +98,14 @@ def unavailable() -> Problem:
     return Problem(503, detail=detail, headers={"Retry-After": RETRY_SECONDS})
 
 
+def lacks_tables(error: exc.DBAPIError) -> bool:
+    """Whether a statement failed as the database has not its table or column: it was not migrated."""
+    state = getattr(error.orig, "sqlstate", None)  # PostgreSQL's undefined_table and undefined_column
+    return state in {"42P01", "42703"} or bool(
+        re.match(r"no such (table|column)|table \S+ has no column", str(error.orig))
+    )
+
+
 def request_id() -> str:
     """Return this request's id: the caller's `X-Request-ID` when it is plain, or a new one."""
     if _REQUEST_ID_KEY not in request.environ:
@@ -118,6 +126,12 @@ def problem_of(error: Exception) -> Problem:
         given = error.get_headers(request.environ)
         headers = {name: value for name, value in given if name.lower() in _KEPT_HEADERS}
         return Problem(error.code or 500, error.name, error.description, headers=headers)
+    if isinstance(error, exc.DBAPIError) and lacks_tables(error):
+        log.error("The request %s needs tables that the database lacks: %s", request.path, error.orig)
+        detail = (
+            "The database is not the one of this release: it lacks tables or columns. `flask jobs doctor` names them."
+        )
+        return Problem(503, detail=detail, headers={"Retry-After": RETRY_SECONDS})
     if isinstance(error, (exc.OperationalError, exc.TimeoutError)):
         log.error("The database failed the request %s: %s", request.path, getattr(error, "orig", None) or error)
         return unavailable()

@@ -63,6 +63,10 @@ def test_a_queue_is_paused_resumed_limited_and_cleaned(operator: Person) -> None
     operator.press(operator.see("/queues/email"), "resume_queue")
     operator.press(operator.see("/queues/email"), "limit_queue", concurrency="3")
     assert 'value="3"' in operator.see("/queues/email")
+    operator.api.send("ada@example.com")
+    asked = operator.press(operator.see("/queues/email"), "drain_queue", 200)
+    assert "1 job waits." in asked.text
+    operator.press(asked.text, "drain_queue")
     asked = operator.press(operator.see("/queues/email"), "clean_queue", 200, status="completed", grace="0")
     operator.press(asked.text, "clean_queue")
     assert operator.site.jobs.get(done) is None

@@ -99,6 +99,30 @@ def test_all_pages_together_are_all_jobs_in_order(
     assert walk(site, scope, wanted, known=Known()) == expected(condition)
 
 
+@pytest.mark.parametrize("scope", [EVERYTHING, Scope("acme")], ids=["all", "tenant"])
+def test_all_that_waits_is_found_once_wherever_it_is_kept(site: Site, scope: Scope) -> None:
+    @site.jobs.actor()
+    def work() -> None: ...
+
+    with site.app.app_context():
+        sent = [str(work.send_with_options(tenant="acme").message_id) for _ in range(6)]
+    kept = [
+        "gate = NULL",
+        "parked = true",
+        "gate = 'key'",
+        "parked = true, gate = 'key'",
+        "state = 'active'",
+        "gate = NULL",
+    ]
+    for n, (id, how) in enumerate(zip(sent, kept, strict=True)):
+        site.execute(f"UPDATE understudy_jobs SET {how}, created_at = {site.moment(-n)} WHERE id = '{id}'")
+    wanted = Filter(states=("waiting",))
+
+    assert walk(site, scope, wanted, 2) == [id for id in sent if id != sent[4]]
+    assert walk(site, scope, wanted, 2, newest_first=False) == [id for id in sent[::-1] if id != sent[4]]
+    assert Search(site.state.database, scope, wanted).count() == (5, True)
+
+
 def test_counts_are_exact_until_there_are_many(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(site)
     search = Search(site.state.database, Scope("t0"), Filter(states=("failed",)), KNOWN)
@@ -121,6 +145,8 @@ def test_counts_are_exact_until_there_are_many(site: Site, monkeypatch: pytest.M
         (Scope("t1"), Filter(batch_id="b4"), "ix_understudy_jobs_batch"),
         (Scope("t1"), Filter(id_starts=("6b52f84c",), ids=("past-7",)), "pk_understudy_jobs"),
         (Scope("t1"), Filter(error="nothing"), "ix_understudy_jobs_created"),
+        (EVERYTHING, Filter(states=("waiting",)), "ix_understudy_jobs_next"),
+        (Scope("t1"), Filter(states=("waiting",)), "ix_understudy_jobs_turns"),
     ],
 )
 def test_no_list_reads_the_whole_table(
