@@ -190,6 +190,7 @@ API tokens of the demo organisation, one per role, and the host's, who sees ever
 {listing}
 
 See the jobs at {self.url}/api/jobs/dashboard, and exports at {self.url}/exports; a token signs you in.
+The first ones are samples: three of them fail, for you to see how that looks.
 
 Ask for an export, then follow it to the file:
   EXPORT=$(curl -s {bearer} {order} {exports} | {pick_id})

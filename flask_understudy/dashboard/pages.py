@@ -13,7 +13,7 @@ from ..contrib.api import Problem, problems
 from ..rest.callers import caller, require, state
 from ..rest.doors import check_askable, check_there, is_there
 from ..rest.metrics import sees_everything
-from . import browser, words
+from . import browser, searching, words
 
 V = TypeVar("V", bound=Callable[..., Any])
 
@@ -150,6 +150,7 @@ def _frame() -> dict[str, Any]:
         "may": lambda scope: caller().may(scope),
         "may_change": lambda scope: caller().may(scope) and (scope != "tenants" or caller().may("operate")),
         "notice": browser.notice(),
+        "qualifier": searching.qualifier,
         "root": url_for(f"{bp.name}.show_overview"),
         "who": caller,
         **words.WORDS,

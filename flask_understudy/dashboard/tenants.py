@@ -11,7 +11,6 @@ from ..rest import limits, queues, tenants
 from ..rest.finding import PageOfTenant
 from ..rest.paging import PageOf
 from .pages import page
-from .searching import qualifier
 
 ROWS = 50
 
@@ -24,7 +23,6 @@ def show_tenants() -> dict[str, Any]:
         "tenants": found.data,
         "next_cursor": found.next_cursor,
         "active": sum(numbers.active for numbers in queues.show_stats().root.values()),
-        "qualifier": qualifier,
     }
 
 

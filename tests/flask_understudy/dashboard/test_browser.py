@@ -282,7 +282,8 @@ def test_the_keyboard_retries_the_row_or_what_is_selected(api: Api, open_page: C
     first, second, third = api.fail("boom 1"), api.fail("boom 2"), api.fail("boom 3")
     for seconds, id in enumerate((third, second, first), start=1):  # the latest stands first
         api.site.change(id, created_at=api.site.moment(-seconds), finished_at=api.site.moment(-seconds))
-    page = open_page().go("/jobs?status=failed")
+    shown = open_page()
+    page = shown.go("/jobs?status=failed")
 
     page.keyboard.press("r")  # nothing is meant
     page.keyboard.press("j")
@@ -290,7 +291,7 @@ def test_the_keyboard_retries_the_row_or_what_is_selected(api: Api, open_page: C
     expect(page.get_by_role("heading", name="Retry 1 job?")).to_be_visible()
     expect(page.locator("main")).to_contain_text(third[:8])
 
-    page = page.goto(page.url.partition("/bulk")[0] + "/jobs?status=failed") and page  # type: ignore[assignment]
+    page = shown.go("/jobs?status=failed")
     page.get_by_label(f"Select broken {first}").check()  # has the focus now
     page.keyboard.press("j")
     page.keyboard.press("j")
@@ -300,7 +301,7 @@ def test_the_keyboard_retries_the_row_or_what_is_selected(api: Api, open_page: C
     for id in (first, second):
         expect(page.locator("main")).to_contain_text(id[:8])
 
-    page = page.goto(page.url.partition("/bulk")[0] + f"/jobs/{first}") and page  # type: ignore[assignment]
+    page = shown.go(f"/jobs/{first}")
     page.keyboard.press("r")
     expect(page.get_by_role("status")).to_have_text("It is tried again.")
 

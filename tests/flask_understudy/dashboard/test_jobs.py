@@ -66,6 +66,18 @@ def linked(page: str, rel: str) -> str:
     return html.unescape(found[1]).removeprefix(PREFIX)
 
 
+def test_a_tag_of_a_job_leads_to_those_that_have_it(sqlite_api: Api) -> None:
+    olga, tag = signed_in(sqlite_api), 'the "big" one'
+    ids = {sqlite_api.send("1", tags=[tag]), sqlite_api.send("2", tags=[tag])}
+    sqlite_api.send("3", tags=["the"])
+    page = olga.see(f"/jobs/{min(ids)}")
+
+    link = re.search(rf'href="{PREFIX}(/jobs\?q=tag[^"]+)"', page)
+
+    assert link is not None
+    assert set(listed(olga.see(html.unescape(link[1])))) == ids
+
+
 @pytest.mark.requirement("L02")
 def test_pages_are_sorted_either_way_and_lead_back(olga: Person) -> None:
     ids = [olga.api.send(str(n)) for n in range(60)]
