@@ -58,7 +58,7 @@ def traceback_of(exception: BaseException) -> str:
     for part in reversed(traceback.format_exception(exception, limit=30)):
         part = redacted_text(without_statements(part, exception))
         if len(part) > MAX_ERROR:
-            part = f"{part[:MAX_ERROR]}… ({len(part) - MAX_ERROR:,} characters more)\n"
+            part = f"{part[:MAX_ERROR]}…\n({len(part) - MAX_ERROR:,} characters more)\n"
         left -= len(part)
         if left < 0:
             break

@@ -126,7 +126,7 @@ def _run_now(id: str) -> str:
 @jobs.command("run-now")
 @_on_many
 def run_now(ids: tuple[str, ...], wanted: Wanted, **how: Any) -> None:
-    """Let delayed jobs run now.
+    """Let delayed jobs run now. Those that await a decision or an event are left.
 
     \b
     Examples:

@@ -256,8 +256,7 @@ class Search:
             found.append(or_(*(column.icontains(wanted.text, autoescape=True) for column in columns)))
         found += _between(job.attempt, wanted.attempt_from, wanted.attempt_to)
         found += _between(job.priority, wanted.priority_from, wanted.priority_to)
-        if wanted.due_by_itself:
-            found.append(not_(awaits(job)))
+        found += [not_(awaits(job))] if wanted.due_by_itself else []
         found += self._other_times(job)
         found += [self._leads_to(job, path, value) for path, value in wanted.payload]
         return found

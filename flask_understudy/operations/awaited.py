@@ -35,7 +35,7 @@ class Awaited:
         """What it is, in words."""
         if self.event is not None:
             return f"the event {self.event!r}"
-        return f"the decision of {self.asked}" if self.asked else "a decision"
+        return f"the decision of {self.asked!r}" if self.asked else "a decision"
 
     @property
     def remedy(self) -> str:

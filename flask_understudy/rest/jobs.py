@@ -228,7 +228,10 @@ def cancel_job(job_id: str, body: Cancellation) -> tuple[Cancelled, int]:
     errors=(409,),
 )
 def run_job_now(job_id: str) -> JobDetail:
-    """Let a delayed job run now."""
+    """Let a delayed job run now, and a step of it that sleeps wake up.
+
+    A job that awaits a decision or an event is refused, and told what to do instead.
+    """
     operations.run_now(state(), job_id, caller().scope)
     return _shown(job_id)
 

@@ -19,6 +19,7 @@ from flask_understudy.contrib.webhooks.sending import Webhooks
 from flask_understudy.dashboard.pages import _entries
 from tests.flask_understudy.conftest import MakeSite
 from tests.flask_understudy.dashboard.conftest import PREFIX
+from tests.flask_understudy.dashboard.test_directions import TURNED, WORD
 from tests.flask_understudy.dashboard.test_pages import HOSTILE
 from tests.flask_understudy.rest.conftest import EVERY_SCOPE, Api, open_api
 
@@ -416,3 +417,19 @@ def test_a_page_of_jobs_is_selected_at_once(api: Api, open_page: Callable[..., S
     page.go_back()
     expect(page.get_by_role("heading", name="Cancel 24 jobs?")).to_be_visible()  # no form to be sent again
     assert shown.complaints == []
+
+
+def test_the_style_sheet_isolates_each_element_and_long_words_are_broken(
+    api: Api, open_page: Callable[..., Shown]
+) -> None:
+    api.fail(f"x{TURNED}{'long' * 300}", tags=[WORD])
+    shown = open_page(viewport={"width": 360, "height": 740})
+    for path in ("/jobs", "/failures", ""):
+        page = shown.go(path)
+        error = page.locator("main .error").first
+        assert error.evaluate("(one) => getComputedStyle(one).unicodeBidi") == "isolate"
+        assert len(error.inner_text()) > 70, path  # by characters, as there is no word to end at
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
+    kinds = "(all) => [...new Set(all.map((one) => getComputedStyle(one).unicodeBidi))]"
+    page = shown.go("/jobs")
+    assert page.locator("main :is(a, small, span, code, strong)").evaluate_all(kinds) == ["isolate"]

@@ -68,7 +68,7 @@ def suspended(api: Api, actor: str, *args: Any) -> Job:
 @pytest.mark.parametrize(
     ("actor", "reason", "remedy"),
     [
-        ("ask", "awaits the decision of ann in step 'manager'; .* it goes on as not approved", "Approve or reject"),
+        ("ask", "awaits the decision of 'ann' in step 'manager'; .* it goes on as not approved", "Approve or reject"),
         (
             "wait",
             "awaits the event 'leave.signed' in step 'signed'; .* goes on without the event",
