@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,7 +13,7 @@ from ..errors import InvalidJob
 from ..ledger import LIVE, STATES, TERMINAL, Count, Job, Tally, Tenant
 from ..ledger.statements import run
 from ..state import State
-from .transaction import joined_session, transaction
+from .transaction import reading, transaction
 
 MOST_NAME = 200
 
@@ -101,7 +100,7 @@ def limit(state: State, name: str, concurrency: int | None) -> None:
 
 def listing(state: State, *, after: str = "", n: int = 50) -> list[Standing]:
     """Return the first `n` tenants by name that come after `after`: those with jobs, and those paused or limited."""
-    with _session(state) as session:
+    with reading(state) as session:
         names = run(session.connection(bind_arguments={"mapper": Job}), NAMES, after=after, n=n).scalars().all()
         return _standings(session, names)
 
@@ -116,7 +115,7 @@ def find(state: State, name: str) -> Standing | None:
 
 def standing(state: State, name: str) -> Standing:
     """Return a tenant, known or not."""
-    with _session(state) as session:
+    with reading(state) as session:
         return _standings(session, [name])[0]
 
 
@@ -132,17 +131,6 @@ def _standings(session: Session, names: Sequence[str]) -> list[Standing]:
         Standing(name, getattr(rows.get(name), "paused_at", None), getattr(rows.get(name), "concurrency", None), found)
         for name, found in counts.items()
     ]
-
-
-@contextmanager
-def _session(state: State) -> Iterator[Session]:
-    """The caller's session where what it did is not committed yet, else one of our own."""
-    joined = joined_session(state)
-    if joined is not None:
-        yield joined
-        return
-    with Session(state.database.engine) as session:
-        yield session
 
 
 def check(name: str) -> None:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import delete, select
-from sqlalchemy.orm import Session
 
 from ..errors import InvalidJob
 from ..ledger import AlertThreshold
 from ..ledger.episodes import BROKER
 from ..ledger.statements import run
 from ..state import State
-from .transaction import joined_session, transaction
+from .transaction import reading, transaction
 
 DEPTH, FAILURE_RATE, STALLED, GROWING, REPEATED = (
     "depth",
@@ -65,7 +62,7 @@ class Threshold:
 
 def listing(state: State) -> list[Threshold]:
     """Return what each rule allows now."""
-    with _session(state) as session:
+    with reading(state) as session:
         rows = {row.rule: row for row in session.scalars(select(AlertThreshold))}
     config = state.config
     depth = rows[DEPTH].threshold if DEPTH in rows else config.alert_depth
@@ -146,14 +143,3 @@ def check(rule: str, threshold: float) -> None:
 
 def _with_threshold() -> list[str]:
     return [rule for rule in RULES if rule != BROKER]
-
-
-@contextmanager
-def _session(state: State) -> Iterator[Session]:
-    """The caller's session where what it did is not committed yet, else one of our own."""
-    joined = joined_session(state)
-    if joined is not None:
-        yield joined
-        return
-    with Session(state.database.engine) as session:
-        yield session

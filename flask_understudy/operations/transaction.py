@@ -27,6 +27,17 @@ def joined_session(state: State) -> Session | None:
 
 
 @contextmanager
+def reading(state: State) -> Iterator[Session]:
+    """The application's session where the caller's changes are to be seen, else one of our own."""
+    joined = joined_session(state)
+    if joined is not None:
+        yield joined
+        return
+    with Session(state.database.engine) as session:
+        yield session
+
+
+@contextmanager
 def transaction(state: State) -> Iterator[Connection]:
     """A connection to act on; an exception undoes what was done on it, and nothing else."""
     session = joined_session(state)
