@@ -29,7 +29,7 @@ def show_tokens() -> Response | Redirection:
         if "revoke" in request.form:
             end(request.form["revoke"])
             db.session.commit()
-            return redirect(request.path, 303)
+            return redirect(request.script_root + request.path, 303)
         token, secret = make(_order())
         db.session.commit()
     except Problem as problem:

@@ -114,7 +114,7 @@ def _page(
         fields=fields,
         hidden=hidden or {},
         button=button,
-        action=request.path,
+        action=request.script_root + request.path,
         given=request.form,
     )
     response = make_response(text, status)

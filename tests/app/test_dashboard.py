@@ -41,10 +41,13 @@ class Person:
         assert answer.status_code == expected, answer.text
         return answer.text
 
+    def csrf(self) -> str:
+        """Return what shows that a form is the page's."""
+        return html.unescape(re.findall(r'name="csrf" value="([^"]*)"', self.see())[0])
+
     def send(self, expected: int, **fields: Any) -> TestResponse:
         """Send the page's form."""
-        [csrf, *_] = re.findall(r'name="csrf" value="([^"]*)"', self.see())
-        answer = self.browser.post(PAGE, data={"csrf": html.unescape(csrf), **fields})
+        answer = self.browser.post(PAGE, data={"csrf": self.csrf(), **fields})
         assert answer.status_code == expected, answer.text
         return answer
 
@@ -57,6 +60,17 @@ def admin(app: Flask, token_a: MakeToken) -> Person:
 def all_tokens(app: Flask) -> list[ApiToken]:
     with app.app_context():
         return list(db.session.scalars(db.select(ApiToken).order_by(ApiToken.created_at)))
+
+
+def test_below_a_proxy_s_prefix_the_form_leads_back_to_its_page(app: Flask, token_a: MakeToken) -> None:
+    admin, below = Person(app, token_a(*ADMIN)), {"base_url": "http://localhost/pre"}
+    admin.browser.post(f"{DASHBOARD}/session", data={"token": token_a(*ADMIN)}, **below)
+    [csrf, *_] = re.findall(r'name="csrf" value="([^"]*)"', admin.browser.get(PAGE, **below).text)
+    [token, *_] = all_tokens(app)
+
+    answer = admin.browser.post(PAGE, data={"csrf": html.unescape(csrf), "revoke": token.id}, **below)
+
+    assert (answer.status_code, answer.headers["Location"]) == (303, f"/pre{PAGE}")
 
 
 @pytest.mark.requirement("P01")
