@@ -34,10 +34,11 @@ def reason_to_wait(state: State, job: Job) -> str | None:
             return f"As many jobs as are allowed with the key {job.limit_key!r} run already, or ran lately."
         if job.parked and tenant is not None and tenant.concurrency is not None:
             return f"The tenant {job.tenant} runs as many jobs as it may, {tenant.concurrency}."
-        live = session.scalars(
-            select(Worker.queues).where(Worker.lease_until > datetime.now(UTC), Worker.drained_at.is_(None))
-        ).all()
-    if not any(job.queue in queues for queues in live if queues):
+        living = select(Worker.queues, Worker.drained_at).where(Worker.lease_until > datetime.now(UTC))
+        drained = [at is not None for queues, at in session.execute(living) if queues and job.queue in queues]
+    if drained and all(drained):
+        return f"Every worker that takes jobs of the queue {job.queue} is drained. Resume one, and this job runs."
+    if not drained:
         return f"No worker takes jobs of the queue {job.queue}. Start one: dramatiq, or flask jobs worker."
     if queue is not None and queue.concurrency is not None:
         active = queries.stats(state.database, [job.queue])[job.queue]["active"]

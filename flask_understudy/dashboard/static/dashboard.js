@@ -59,6 +59,7 @@
       again.textContent = "Load it again";
       stale.replaceChildren(text, again);
     }
+    stale.setAttribute("role", "alert");
     stale.hidden = false;
   }
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 
 import pytest
 
-from tests.flask_understudy.dashboard.conftest import Person, signed_in
+from tests.flask_understudy.dashboard.conftest import PREFIX, Person, signed_in
 from tests.flask_understudy.dashboard.test_pages import HOSTILE
 from tests.flask_understudy.rest.conftest import Api
 
@@ -38,6 +40,35 @@ def test_pages_lead_on_and_keep_what_is_looked_for(olga: Person) -> None:
     following = re.search(r'rel="next" href="[^"?]*([^"]+)"', first)
     assert following is not None and "action=job.amend" in following[1]
     assert jobs[0] in olga.see("/audit" + following[1].replace("&amp;", "&"))
+
+
+def test_days_are_chosen_and_what_is_shown_is_downloaded(olga: Person) -> None:
+    old, new = olga.api.fail("=1+1"), olga.api.fail("boom")
+    olga.press(olga.see(f"/jobs/{old}"), "retry_job")
+    olga.press(olga.see(f"/jobs/{new}"), "retry_job")
+    olga.site.execute(f"UPDATE understudy_audit SET at = '2026-03-01 23:30:00.000000' WHERE target = '{old}'")
+
+    for days, shown in (
+        ("until=2026-03-01", old),
+        ("since=2026-03-01&until=2026-03-01", old),
+        ("since=2026-03-02", new),
+    ):
+        page, file = olga.see(f"/audit?{days}"), olga.browser.get(f"{PREFIX}/audit.csv?{days}")
+        assert shown in page and ({old, new} - {shown}).pop() not in page, days
+        assert file.mimetype == "text/csv" and 'filename="audit.csv"' in file.headers["Content-Disposition"]
+        lines = list(csv.DictReader(io.StringIO(file.text.lstrip("\ufeff"))))
+        assert [(line["action"], line["target"], line["subject"]) for line in lines] == [("job.retry", shown, "olga")]
+    assert "Nothing like that was done." in olga.see("/audit?until=2026-02-28")
+
+
+@pytest.mark.parametrize("day", ["yesterday", "2026-13-01", "9999-12-31"])
+def test_a_day_that_is_none_is_refused_with_a_word(olga: Person, day: str) -> None:
+    assert ('role="alert"' in olga.see(f"/audit?until={day}")) is (day != "9999-12-31")
+    assert olga.browser.get(f"{PREFIX}/audit.csv?since={day}").status_code == (200 if day == "9999-12-31" else 422)
+
+
+def test_only_who_may_see_the_audit_downloads_it(api: Api) -> None:
+    assert signed_in(api, "read operate").browser.get(f"{PREFIX}/audit.csv").status_code == 403
 
 
 @pytest.mark.parametrize("before", ["0", "yesterday", "-1"])

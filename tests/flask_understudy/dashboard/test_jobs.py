@@ -430,6 +430,11 @@ def test_nothing_selected_is_said(olga: Person) -> None:
 def test_a_job_that_waits_says_why(operator: Person) -> None:
     job = operator.api.send("ada@example.com")
     assert "No worker takes jobs of the queue email." in operator.see(f"/jobs/{job}")
+    operator.site.process()
+    operator.site.execute("UPDATE understudy_workers SET queues = '[\"email\"]'")
+    assert "It waits for a free worker" in operator.see(f"/jobs/{job}")
+    operator.site.execute(f"UPDATE understudy_workers SET drained_at = {operator.site.moment(0)}")
+    assert "Every worker that takes jobs of the queue email is drained." in operator.see(f"/jobs/{job}")
     operator.site.jobs.pause("email")
     assert "The queue email is paused." in operator.see(f"/jobs/{job}")
     later = operator.api.send("ada@example.com", delay=3_600_000)

@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from tests.flask_understudy.dashboard.conftest import PREFIX, Person, signed_in
+from flask_understudy.clock.bulks import bulks
+from tests.flask_understudy.dashboard.conftest import PREFIX, Person, fields_of, signed_in
 from tests.flask_understudy.rest.conftest import Api
 
 
@@ -117,3 +118,19 @@ def test_a_queue_shows_how_long_its_jobs_took_and_who_holds_its_keys(olga: Perso
     assert "&lt;b&gt;shop" in page and "<b>shop" not in page
     assert f'href="{PREFIX}/jobs/{holder}"' in page and waits not in page
     assert holder not in signed_in(api, tenant="birch").see("/queues/email")
+
+
+@pytest.mark.requirement("L08", "O01")
+def test_a_kind_of_failure_is_deleted_after_a_question(olga: Person) -> None:
+    gone, kept = olga.api.fail("boom 7"), olga.api.fail("no", "key")
+    page = olga.see("/failures")
+    fingerprint = str(olga.site.job(gone).fingerprint)
+    form = next(f for f in re.findall(r"<form.*?</form>", page, re.S) if f"fingerprint:{fingerprint}" in f)
+
+    asked = olga.send("/bulk", {**fields_of(form), "action": "delete"})
+    question = olga.browser.get(asked.location).text
+    assert "Delete 1 job?" in question
+    olga.send("/bulk/start", fields_of(question))
+    bulks(olga.site.state)
+
+    assert olga.site.jobs.get(gone) is None and olga.site.job(kept).state == "failed"
