@@ -34,8 +34,9 @@ def _no_hint_to_wait(response: Response) -> Response:
 
 
 def _too_many(error: RateLimitExceeded) -> Response:
-    limit = limiter.current_limit
-    seconds = max(1, math.ceil(limit.reset_at - time.time())) if limit is not None else 60
+    limit, seconds = limiter.current_limit, 60
+    if limit is not None:  # the limiter rounds up to the next second: never say more than the whole span
+        seconds = min(max(1, math.ceil(limit.reset_at - time.time())), limit.limit.get_expiry())
     detail = f"Only {error.description} are accepted here from one address. Try again in {_shown(seconds)}."
     return Problem(429, detail=detail, headers={"Retry-After": str(seconds)}).response()
 
