@@ -124,7 +124,7 @@ def _settled() -> Webhooks:
 
 
 def _found_delivery(delivery_id: str) -> WebhookDelivery:
-    found = sender().deliveries.get(delivery_id)
+    found = sender().deliveries.find(None, delivery_id)
     if found is None:
         raise Refused(f"There is no delivery {delivery_id!r}.", NOT_FOUND)
     return found

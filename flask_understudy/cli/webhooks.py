@@ -196,7 +196,7 @@ def sender() -> Webhooks:
 
 
 def endpoint_of(endpoint_id: str) -> WebhookEndpoint:
-    found = sender().endpoints.get(endpoint_id)
+    found = sender().endpoints.find(None, endpoint_id)
     if found is None:
         raise Refused(f"There is no endpoint {endpoint_id!r}.", NOT_FOUND)
     return found

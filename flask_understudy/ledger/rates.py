@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from .database import Database
-from .statements import moment, run
+from .statements import moment_at, run
 from .tallies import MINUTE_MS, NOW
 
 SINCE = """
@@ -137,7 +136,7 @@ def since(database: Database, steps: int, minutes: int = 1) -> Window:
     with database.engine.connect() as connection:
         now = int(run(connection, NOW).scalar_one())
         begin = now - now % size - steps * size
-        rows = [Happened(*row) for row in run(connection, SINCE, since=_text(begin), size=size)]
+        rows = [Happened(*row) for row in run(connection, SINCE, since=moment_at(begin), size=size)]
     return Window(begin, now, rows)
 
 
@@ -145,12 +144,8 @@ def of_actors(database: Database, minutes: int) -> list[OfActor]:
     """Return what each actor did in the last whole `minutes` and the minute that runs, by queue and outcome."""
     with database.engine.connect() as connection:
         now = int(run(connection, NOW).scalar_one())
-        found = run(connection, OF_ACTORS, since=_text(now - now % MINUTE_MS - minutes * MINUTE_MS))
+        found = run(connection, OF_ACTORS, since=moment_at(now - now % MINUTE_MS - minutes * MINUTE_MS))
         return [OfActor(*row) for row in found]
-
-
-def _text(at_ms: int) -> str:
-    return str(moment(datetime.fromtimestamp(at_ms / 1000, UTC)))
 
 
 def ever(database: Database) -> list[OfActor]:

@@ -152,3 +152,8 @@ def now(connection: Connection) -> datetime:
 def moment(value: datetime | None) -> str | None:
     """Return an aware time as the text that both databases understand, in UTC with six decimals."""
     return None if value is None else value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
+
+
+def moment_at(ms: int) -> str:
+    """Return the moment that many ms after the beginning of 1970 as such a text."""
+    return str(moment(datetime.fromtimestamp(ms / 1000, UTC)))

@@ -8,14 +8,13 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection
 
 from .database import Database
 from .job import TERMINAL
-from .statements import moment, run
+from .statements import moment_at, run
 
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
 KEEP_RATES_MS = 30 * DAY_MS
@@ -141,17 +140,13 @@ def gather_minutes(connection: Connection) -> int:
     """
     before = int(run(connection, NOW).scalar_one()) - KEEP_MINUTES_MS
     before -= before % HOUR_MS
-    taken = list(run(connection, TAKE_MINUTES, since=_text(before - DAY_MS), before=_text(before)))
+    taken = list(run(connection, TAKE_MINUTES, since=moment_at(before - DAY_MS), before=moment_at(before)))
     hours: dict[tuple[int, str, str, str], list[int]] = defaultdict(lambda: [0, 0, 0])
     for minute, queue, actor, outcome, *numbers in taken:
         sums = hours[minute - minute % HOUR_MS, queue, actor, outcome]
         sums[:] = [known + more for known, more in zip(sums, numbers, strict=True)]
     _upsert(connection, RATE, ("minute", "queue", "actor", "outcome", "n", "busy_ms", "waited_ms"), hours)
     return len(taken)
-
-
-def _text(at_ms: int) -> str | None:
-    return moment(datetime.fromtimestamp(at_ms / 1000, UTC))
 
 
 def recount(database: Database) -> None:

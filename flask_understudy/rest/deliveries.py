@@ -133,10 +133,7 @@ def of_delivery(delivery: WebhookDelivery) -> DeliveryShape:
 
 
 def _own(delivery_id: str) -> WebhookDelivery:
-    deliveries, tenant = sender().deliveries, caller().scope.tenant
-    found = None
-    if is_id(delivery_id):
-        found = deliveries.get(delivery_id) if tenant is None else deliveries.find(tenant, delivery_id)
+    found = sender().deliveries.find(caller().scope.tenant, delivery_id) if is_id(delivery_id) else None
     if found is None:
         raise not_found()
     return found

@@ -188,10 +188,7 @@ def list_endpoint_deliveries(endpoint_id: str, query: DeliveriesQuery) -> Delive
 
 
 def _own(endpoint_id: str) -> WebhookEndpoint:
-    endpoints, tenant = sender().endpoints, caller().scope.tenant
-    found = None
-    if is_id(endpoint_id):
-        found = endpoints.get(endpoint_id) if tenant is None else endpoints.find(tenant, endpoint_id)
+    found = sender().endpoints.find(caller().scope.tenant, endpoint_id) if is_id(endpoint_id) else None
     if found is None:
         raise not_found()
     return found

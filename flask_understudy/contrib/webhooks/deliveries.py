@@ -69,14 +69,10 @@ class Deliveries:
         self.send_many(messages)
         return deliveries
 
-    def find(self, tenant: str, id: str) -> WebhookDelivery | None:
-        """Return a delivery of a tenant; None for anybody else's, and for none."""
-        found = sa.select(WebhookDelivery).where(WebhookDelivery.tenant == tenant, WebhookDelivery.id == id)
-        return self.session.scalar(found)
-
-    def get(self, id: str) -> WebhookDelivery | None:
-        """Return a delivery whoever's it is, for operators; None for none."""
-        return self.session.get(WebhookDelivery, id)
+    def find(self, tenant: str | None, id: str) -> WebhookDelivery | None:
+        """Return a delivery of a tenant, or with None whoever's it is; None for anybody else's, and for none."""
+        found = sa.select(WebhookDelivery).where(WebhookDelivery.id == id)
+        return self.session.scalar(found if tenant is None else found.where(WebhookDelivery.tenant == tenant))
 
     def page(
         self,

@@ -100,14 +100,10 @@ class Endpoints:
         self.session.flush()
         return endpoint, secret
 
-    def find(self, tenant: str, id: str) -> WebhookEndpoint | None:
-        """Return an endpoint of a tenant; None for anybody else's, and for none."""
-        found = sa.select(WebhookEndpoint).where(WebhookEndpoint.tenant == tenant, WebhookEndpoint.id == id)
-        return self.session.scalar(found)
-
-    def get(self, id: str) -> WebhookEndpoint | None:
-        """Return an endpoint whoever's it is, for operators; None for none."""
-        return self.session.get(WebhookEndpoint, id)
+    def find(self, tenant: str | None, id: str) -> WebhookEndpoint | None:
+        """Return an endpoint of a tenant, or with None whoever's it is; None for anybody else's, and for none."""
+        found = sa.select(WebhookEndpoint).where(WebhookEndpoint.id == id)
+        return self.session.scalar(found if tenant is None else found.where(WebhookEndpoint.tenant == tenant))
 
     def page(
         self, tenant: str | None, limit: int, after: tuple[datetime, str] | None = None
